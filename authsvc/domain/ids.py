@@ -1,0 +1,44 @@
+"""Our identifiers: 128 random bits, written as 22 characters of base64url (DESIGN section 4)."""
+
+import base64
+import binascii
+import re
+
+ID_BYTES = 16
+_ID = re.compile(r"[A-Za-z0-9_-]{21}[AQgw]")  # 22 characters hold 132 bits: the last four are zero
+
+
+def encode_id(raw: bytes) -> str:
+    """
+    Return the 22-character spelling of 16 bytes.
+
+    Raises:
+        ValueError: *raw* is not 16 bytes long.
+
+    """
+    if len(raw) != ID_BYTES:
+        raise ValueError("an id has 16 bytes")
+    return encode_base64url(raw)
+
+
+def decode_id(text: str) -> bytes | None:
+    """Return the 16 bytes behind *text*, or None if it is not the one spelling of an id."""
+    if _ID.fullmatch(text) is None:
+        return None
+    return base64.urlsafe_b64decode(text + "==")
+
+
+def encode_base64url(raw: bytes) -> str:
+    """Return unpadded base64url (RFC 4648 section 5, RFC 7515 section 2)."""
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode("ascii")
+
+
+def decode_base64url(text: str) -> bytes | None:
+    """Return the bytes, or None unless *text* is the one unpadded spelling of them (no stray bits, no padding)."""
+    try:
+        ascii_text = text.encode("ascii")
+        raw = base64.b64decode(ascii_text + b"=" * (-len(ascii_text) % 4), altchars=b"-_", validate=True)
+    except (UnicodeEncodeError, binascii.Error):
+        return None
+    # Trailing bits and '+', '/' or '=' all fail this: several spellings of one token are a known trap.
+    return raw if base64.urlsafe_b64encode(raw).rstrip(b"=") == ascii_text else None

@@ -1,0 +1,464 @@
+"""
+What the use cases need of the world, as Protocols whose docstrings state the obligations.
+
+Absence is an ordinary answer (`None`, `False`); exceptions are the domain's own. An adapter translates its driver's
+errors: above it only `StoreUnavailable` and the errors of `domain.errors` exist. Every method may be cancelled by
+its caller; a write that was begun then still completes or rolls back as a whole.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Generic, Protocol, TypeVar
+
+from authsvc.domain.access_token import Header
+from authsvc.domain.apps import App
+from authsvc.domain.cursors import Cursor
+from authsvc.domain.keyring import KeyRing
+from authsvc.domain.refresh_token import RefreshToken
+from authsvc.domain.revocations import Fact, LogHead
+from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.domain.users import Block, User
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+# -- the world's clock and dice ------------------------------------------------------------------------------------
+
+
+class Clock(Protocol):
+    """The one source of time."""
+
+    def now(self) -> datetime:
+        """Return the present instant, timezone-aware UTC."""
+        ...
+
+    def elapsed(self) -> float:
+        """Return seconds on a clock that never goes back and counts suspend (CLOCK_BOOTTIME where there is one)."""
+        ...
+
+    async def sleep(self, duration: timedelta) -> None:
+        """Return after *duration*; at once (but yielding) for zero or less."""
+        ...
+
+
+class Entropy(Protocol):
+    """The one source of randomness."""
+
+    def token_bytes(self, count: int) -> bytes:
+        """Return *count* bytes nobody can predict."""
+        ...
+
+    def fraction(self) -> float:
+        """Return a number in [0, 1); good for jitter, not for secrets."""
+        ...
+
+
+# -- the record (SQL) -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Written(Generic[T_co]):
+    """
+    The durable result of a write.
+
+    `facts` are the revocation facts it added, with their positions; `head` is a cursor at or above all of them. The
+    caller applies the facts to its own memory before it answers anybody.
+    """
+
+    value: T_co
+    facts: tuple[Fact, ...]
+    head: Cursor
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """
+    Everything a login transaction needs that is not in the database.
+
+    `jitter` in [0, 1) shortens the access token's lifetime; `fresh_user_id` is used only if the identity is new;
+    `exchanged_at` orders session keys, so an older exchange never overwrites a newer key.
+    """
+
+    app: App
+    openid: str = field(repr=False)
+    unionid: str | None = field(repr=False)
+    sealed_session_key: bytes = field(repr=False)
+    exchanged_at: datetime
+    client: ClientInfo
+    fresh_user_id: str
+    session_id: str
+    nonce_hash: bytes = field(repr=False)
+    mac_key_id: bytes
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A login that happened: the session, its user, and whether the user is new."""
+
+    session: Session
+    user: User
+    is_new_user: bool
+    unionid: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class UserIsBlocked:
+    """The login or refresh was refused because the user is blocked; nothing else was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """The refresh token's successor stands in `session`; `replayed` if an earlier call had made it."""
+
+    session: Session
+    user: User
+    replayed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RotationRefused:
+    """
+    No successor. `reason` None: the nonce is another line's and the session is untouched.
+
+    `by_us` is True if this very call ended the session (so that it is logged and counted once).
+    """
+
+    reason: EndReason | None
+    by_us: bool = False
+    user_id: str = ""
+    app_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionQuery:
+    """Which sessions to list: newest first, at most `limit`, strictly after the place `after` (created_at, id)."""
+
+    user_id: str = ""
+    app_id: str = ""
+    include_ended: bool = False
+    limit: int = 50
+    after: tuple[datetime, str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SigningKeyRecord:
+    """
+    A signing key as the database knows it: public part and state, never the private part.
+
+    `state` is `prepared`, `active`, `retired` or `withdrawn`; `public_jwk` is canonical JSON text (RFC 7517).
+    """
+
+    kid: str
+    alg: str
+    public_jwk: str
+    state: str
+    created_at: datetime
+
+
+class SessionStore(Protocol):
+    """
+    Users, identities and sessions.
+
+    Each method is one transaction, isolated from all others, durable when it returns (an fsync happened). Instants
+    that several hosts must agree on are the database's. After an exception nothing of it is visible, except that
+    StoreUnavailable from a write leaves the outcome unknown.
+    """
+
+    async def claim_code(self, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool:
+        """Record that this code goes to WeChat now; False if any process had claimed it within *ttl*."""
+        ...
+
+    async def release_code(self, *, app_id: str, code_hash: bytes) -> None:
+        """Forget a claim whose request provably was not written. Idempotent."""
+        ...
+
+    async def open_session(self, opening: Opening) -> Written[Opened | UserIsBlocked]:
+        """
+        Record a login: find or make the user, keep the session key, end what the login replaces, add the session.
+
+        In one transaction, holding the user's row before the log position is read: link by a known unionid at
+        first sight; refuse a blocked user (the session key is kept all the same); end the live session of the same
+        device as SUPERSEDED if older than 60 s; end the oldest as REPLACED until `max_sessions` holds.
+        """
+        ...
+
+    async def rotate(
+        self,
+        token: RefreshToken,
+        *,
+        apps: Mapping[str, App],
+        mac_key_id: bytes,
+        jitter: float,
+        client: ClientInfo,
+    ) -> Written[Rotation | RotationRefused | UserIsBlocked]:
+        """
+        Apply a presented refresh token atomically (domain.sessions.judge_refresh); of parallel callers one rotates.
+
+        A token without a row is refused as STORE_RESTORED. *apps* gives the policy by app id; a session of an app
+        that is not in it is refused as UnknownApp.
+
+        Raises:
+            UnknownApp: the session's app is not configured here any more.
+            AppDisabled: the session's app is switched off.
+
+        """
+        ...
+
+    async def end_session(
+        self,
+        session_id: str,
+        *,
+        reason: EndReason,
+        by: str,
+        nonce_hash: bytes | None = None,
+        fact_until: datetime | None = None,
+    ) -> Written[int | None]:
+        """
+        End a session; the value is how many ended now (0 or 1), or None where no such row exists.
+
+        A fact is written while an access token of it can still be accepted (row's `access_expires_at` + margin);
+        with *fact_until* also where the row is missing. With *nonce_hash* a row of another nonce is left untouched
+        and nothing is written (value 0).
+        """
+        ...
+
+    async def end_user_sessions(
+        self, user_id: str, *, app_id: str = "", reason: EndReason, by: str
+    ) -> Written[int | None]:
+        """
+        End every session of a user, or those in one app; the value counts them, None if there is no such user.
+
+        Without *app_id* the users row keeps the fact's position, so sessions created below it stay dead whatever
+        happens to their rows; with it only rows are ended and one narrowed fact is written.
+        """
+        ...
+
+    async def end_app_sessions(
+        self, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta
+    ) -> Written[int]:
+        """Kill every session of an app by position; the value counts those that were live."""
+        ...
+
+    async def block_user(self, user_id: str, *, block: Block) -> Written[int | None]:
+        """Set the state and end every session as BLOCKED, in one transaction; None if there is no such user."""
+        ...
+
+    async def unblock_user(self, user_id: str) -> bool:
+        """Lift a block; sessions stay ended. False if there is no such user."""
+        ...
+
+    async def get_user(self, user_id: str) -> User | None:
+        """Return the user, or None."""
+        ...
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """Return the session, shown as ended also where only its user's or app's position killed it; or None."""
+        ...
+
+    async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
+        """Return a page, newest first; ended ones only if asked for."""
+        ...
+
+
+class RevocationLog(Protocol):
+    """
+    The durable, totally ordered log of revocation facts.
+
+    Positions appear in commit order: when a fact at P is visible, nothing below P can appear later. So the largest
+    visible position is a safe watermark.
+    """
+
+    async def read_head(self) -> LogHead:
+        """Return where the log stands."""
+        ...
+
+    async def read_from(self, position: int, *, limit: int) -> tuple[LogHead, Sequence[Fact]]:
+        """Return the head and facts at or above *position*, ascending, from one snapshot, at most *limit*."""
+        ...
+
+    async def read_live(self, *, after: int, limit: int) -> tuple[LogHead, Sequence[Fact]]:
+        """Return the head and still-useful facts above *after*, ascending, from one snapshot, at most *limit*."""
+        ...
+
+    async def begin_incarnation(self, *, above: int) -> LogHead:
+        """
+        Start a new incarnation whose counter begins 2**32 above the larger of *above* and the present head.
+
+        Called when a tailer finds another fact at its watermark than the one it saw: the database was restored.
+        """
+        ...
+
+    async def write_key_withdrawal(self, kid: str, *, by: str) -> Written[bool]:
+        """Mark a signing key withdrawn for ever, with its permanent fact; False if there is no such key."""
+        ...
+
+
+class KeyStore(Protocol):
+    """Public parts and states of signing keys."""
+
+    async def list_signing_keys(self) -> Sequence[SigningKeyRecord]:
+        """Return all keys, oldest first."""
+        ...
+
+    async def add_signing_key(self, record: SigningKeyRecord) -> None:
+        """Add a key unless it is known; a known one is left as it is. Idempotent."""
+        ...
+
+    async def activate_first_key(self) -> None:
+        """If no key is active, make the oldest prepared one active. Idempotent over replicas."""
+        ...
+
+
+class Store(SessionStore, RevocationLog, KeyStore, Protocol):
+    """The whole record; what the composition root hands around."""
+
+    async def ping(self) -> None:
+        """
+        Return if the record answers reads.
+
+        Raises:
+            StoreUnavailable: it does not.
+
+        """
+        ...
+
+
+# -- WeChat ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSession:
+    """What WeChat answers for a good code. The session_key is sealed at once and never leaves the service."""
+
+    openid: str = field(repr=False)
+    session_key: str = field(repr=False)
+    unionid: str | None = field(default=None, repr=False)
+
+
+class WeChat(Protocol):
+    """The part of WeChat that the use cases need; errors come by fault group (facts page 1.3)."""
+
+    async def code_to_session(self, *, app_id: str, code: str) -> CodeSession:
+        """
+        Exchange a login code, putting it on the wire at most once.
+
+        Raises:
+            WeChatUnavailable: provably nothing was written (connect failure, breaker open, no slot in time).
+            LoginCodeSpent: written, and the outcome is lost.
+            LoginCodeInvalid, LoginCodeUsed, WeChatUserBlocked, WeChatThrottled, WeChatMisconfigured: its verdicts.
+
+        """
+        ...
+
+
+# -- keys -----------------------------------------------------------------------------------------------------------
+
+
+class VerificationKey(Protocol):
+    """A public key with its one algorithm."""
+
+    @property
+    def header(self) -> Header:
+        """The header that every token made with this key carries."""
+        ...
+
+    def verify(self, signing_input: bytes, signature: bytes) -> bool:
+        """Tell whether the signature holds. CPU only, never raises for bad input."""
+        ...
+
+
+class Signer(Protocol):
+    """The private half; may live in another process or device one day, hence async."""
+
+    @property
+    def header(self) -> Header:
+        """The header of the tokens it signs."""
+        ...
+
+    async def sign(self, signing_input: bytes) -> bytes:
+        """Return the JWS signature (RFC 7518 section 3: raw r||s for ECDSA)."""
+        ...
+
+
+class KeyMaterial(Protocol):
+    """Where private keys come from, and how public ones become checks."""
+
+    def verification_key(self, record: SigningKeyRecord) -> VerificationKey:
+        """Return the check for a key of the database; raises ValueError for one that is too weak or unreadable."""
+        ...
+
+    def signer(self, kid: str) -> Signer | None:
+        """Return the private half, or None if this replica does not hold it."""
+        ...
+
+    def local_keys(self) -> Sequence[SigningKeyRecord]:
+        """Return the public records (state `prepared`) of the private keys held here, oldest first."""
+        ...
+
+
+class Sealer(Protocol):
+    """Authenticated encryption under the master ring (AES-256-GCM, label `seal`)."""
+
+    def seal(self, plaintext: bytes, *, context: bytes) -> bytes:
+        """Return a versioned blob that opens only with the same *context*."""
+        ...
+
+    def open(self, blob: bytes, *, context: bytes) -> bytes | None:
+        """Return the plaintext, or None whatever the reason: lost key, other context, damage."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """The derived rings the core uses directly."""
+
+    refresh_mac: KeyRing
+    cursor: KeyRing
+
+
+# -- observation ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """
+    Something worth telling operators: `name` is `noun.verb`, `fields` are documented in docs/operations.
+
+    Fields hold ids of ours, app ids, counts and reasons; never tokens, codes, openids or keys.
+    """
+
+    name: str
+    level: str = "info"
+    fields: Mapping[str, str | int | float | bool] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class CallRecord:
+    """One finished call on any transport, as the observer sees it; `duration_s` in seconds."""
+
+    method: str
+    code: str
+    reason: str
+    duration_s: float
+    principal: str = ""
+    request_id: str = ""
+    trace_id: str = ""
+    error: str = ""
+
+
+class Observer(Protocol):
+    """Where the core reports; measuring and writing are the implementation's business. Never raises, never blocks."""
+
+    def event(self, event: Event) -> None:
+        """Take note of an event."""
+        ...
+
+    def call(self, record: CallRecord) -> None:
+        """Take note of a finished call."""
+        ...
+
+    def gauge(self, name: str, read: Callable[[], float]) -> None:
+        """Expose a number that is read when somebody looks; a later one of the same name replaces it."""
+        ...
