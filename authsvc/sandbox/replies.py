@@ -1,0 +1,112 @@
+r"""
+What WeChat's answers look like, byte for byte.
+
+Bodies are compact JSON in UTF-8 with ``/`` written as ``\/``; errors say a message with a trace id.
+The shapes are those of facts/wechat-api.md section 1.2. When which answer is due is decided elsewhere.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from authsvc.sandbox.needs import Entropy
+from authsvc.sandbox.world import Session
+
+MARKER_HEADER: Final = "X-Authsvc-Sandbox"
+"""Stands on every answer, so that a production client can refuse to talk to a sandbox."""
+
+SNS_CONTENT_TYPE: Final = "text/plain"
+BOM: Final = b"\xef\xbb\xbf"
+
+MESSAGES: Final[Mapping[int, str]] = {
+    -1: "system error",
+    40001: "invalid credential, access_token is invalid or not latest",
+    40002: "invalid grant_type",
+    40013: "invalid appid",
+    40029: "invalid code",
+    40125: "invalid appsecret",
+    40163: "code been used",
+    40164: "invalid ip 203.0.113.7 ipv6 ::ffff:203.0.113.7, not in whitelist",
+    40226: "code blocked",
+    40243: "appsecret has been frozen",
+    41002: "appid missing",
+    41004: "appsecret missing",
+    41008: "missing code",
+    42003: "oauth_code time out",
+    45009: "reach max api daily quota limit",
+    45011: "api minute-quota reach limit, must slower, retry next minute",
+    48001: "api unauthorized",
+    50002: "user limited",
+    50004: "forbid to use token interface",
+    50007: "account frozen",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """
+    One answer before it is delivered. The body may hold a session_key and stays out of ``repr``.
+    """
+
+    body: bytes = field(repr=False)
+    status: int = 200
+    content_type: str = SNS_CONTENT_TYPE
+
+
+def encode(fields: Mapping[str, object]) -> bytes:
+    """
+    The fields as WeChat writes JSON.
+    """
+    text = json.dumps(fields, ensure_ascii=False, separators=(",", ":"))
+    # A slash occurs in JSON only inside strings, where the escape means the same character.
+    return text.replace("/", "\\/").encode()
+
+
+def success_fields(session: Session) -> dict[str, object]:
+    """
+    The fields of a successful exchange: no errcode, unionid only where there is one.
+    """
+    fields: dict[str, object] = {"session_key": session.session_key, "openid": session.openid}
+    if session.unionid is not None:
+        fields["unionid"] = session.unionid
+    return fields
+
+
+def error_fields(
+    errcode: int,
+    *,
+    now: datetime,
+    entropy: Entropy,
+    quoted: bool = False,
+    old_hints: bool = False,
+) -> dict[str, object]:
+    """
+    The fields of a business error. ``quoted`` writes the number as a string; ``old_hints`` uses the
+    suffix of before 2020 in place of the rid, whose first group is the Unix time of the call.
+    """
+    trace = entropy.token_bytes(8).hex()
+    message = MESSAGES.get(errcode, "unknown error")
+    if old_hints:
+        message += f", hints: [ req_id: {trace[:12]} ]"
+    else:
+        message += f", rid: {int(now.timestamp()):08x}-{trace[:8]}-{trace[8:]}"
+    return {"errcode": str(errcode) if quoted else errcode, "errmsg": message}
+
+
+def gateway_page(status: int) -> Reply:
+    """
+    The HTML a gateway in front of WeChat answers when it is in trouble itself.
+    """
+    title = {502: "Bad Gateway", 503: "Service Temporarily Unavailable", 504: "Gateway Time-out"}
+    heading = f"{status} {title.get(status, 'Internal Server Error')}"
+    page = (
+        f"<html>\r\n<head><title>{heading}</title></head>\r\n<body>\r\n"
+        f"<center><h1>{heading}</h1></center>\r\n<hr><center>nginx</center>\r\n</body>\r\n</html>\r\n"
+    )
+    return Reply(page.encode(), status=status, content_type="text/html")
+
+
+EMPTY: Final = Reply(b"", content_type="text/html; charset=gbk")
+"""The empty body once seen for a junk app id (facts/wechat-api.md section 1.2)."""

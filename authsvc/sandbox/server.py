@@ -1,0 +1,268 @@
+"""
+The sandbox on a socket: application, listener, and the switches that only a server has.
+
+Listens where it is told, loopback by default, and connects to nothing. Who may be answered is judged in
+``gate``.
+"""
+
+import asyncio
+import socket
+from contextlib import suppress
+from datetime import timedelta
+from typing import Final
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from authsvc.sandbox import control, gate, sns
+from authsvc.sandbox.arrivals import Arrivals
+from authsvc.sandbox.faults import Fault, FaultPlan, parse_fault
+from authsvc.sandbox.needs import Clock, Entropy
+from authsvc.sandbox.world import World
+
+_MAX_BODY: Final = 64 * 1024
+_KEEPALIVE: Final = 75.0
+_BIND_TURNS: Final = 1000
+
+
+class SandboxServer:
+    """
+    One running sandbox.
+    """
+
+    def __init__(
+        self,
+        *,
+        world: World,
+        clock: Clock,
+        entropy: Entropy,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        check_host: bool = True,
+    ) -> None:
+        """
+        Port 0 takes a free one. ``check_host`` serves only local Host names while bound to loopback.
+        """
+        self.world = world
+        self.faults = FaultPlan()
+        self.arrivals = Arrivals(secrets=[app.secret for app in world.apps])
+        self._clock = clock
+        self._entropy = entropy
+        self._host = host
+        self._port = port
+        self._check_host = check_host and gate.is_loopback(host)
+        self._runner: web.AppRunner | None = None
+        self._site: web.SockSite | None = None
+        self._held: socket.socket | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self._busy: set[asyncio.BaseTransport] = set()
+
+    @property
+    def base_url(self) -> str:
+        """
+        Where it listens, without a slash at the end. The port is known once started.
+        """
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{self._port}"
+
+    @property
+    def port(self) -> int:
+        """
+        The port, the chosen one once started.
+        """
+        return self._port
+
+    async def start(self) -> None:
+        """
+        Connections are served.
+
+        Raises:
+            OSError: the address cannot be bound.
+        """
+        assert self._runner is None, "a sandbox server is started once at a time"
+        listener = self._bind()
+        self._port = listener.getsockname()[1]
+        runner = web.AppRunner(
+            self._application(),
+            # aiohttp's access log would write the query, secret included.
+            access_log=None,
+            # A fault's wait ends when its client goes away.
+            handler_cancellation=True,
+            keepalive_timeout=_KEEPALIVE,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        self._runner = runner
+        await self._listen(listener)
+
+    async def stop(self) -> None:
+        """
+        Nothing listens, and every connection is gone, whatever it was waiting for. Stopping twice is fine.
+        """
+        await self._forget_reopening()
+        runner, self._runner, self._site = self._runner, None, None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+        if runner is None:
+            return
+        if runner.server is not None:
+            for connection in runner.server.connections:
+                if connection.transport is not None:
+                    connection.transport.abort()
+        await runner.cleanup()
+
+    def mint(
+        self,
+        app_id: str,
+        user: str,
+        *,
+        code: str | None = None,
+        fault: str | Fault | None = None,
+        fault_times: int | None = 1,
+    ) -> str:
+        """
+        A login code, as ``POST /sandbox/v1/codes`` hands out.
+
+        Raises:
+            UnknownApp, BadInput, CodeTaken: as ``World.mint``.
+            BadFault: there is no such fault.
+        """
+        parsed = parse_fault(fault) if isinstance(fault, str) else fault
+        minted = self.world.mint(app_id, user=user, now=self._clock.now(), code=code)
+        if parsed is not None:
+            self.faults.bind(minted, fault=parsed, times=fault_times)
+        return minted
+
+    def requests_for(self, code: str) -> int:
+        """
+        How many requests with this code arrived on the wire.
+        """
+        return self.arrivals.count(code)
+
+    async def refuse(self, duration: timedelta | None = None) -> None:
+        """
+        New connections are refused and idle ones closed, until ``accept`` or, on the sandbox's clock,
+        for ``duration``. The port stays ours.
+        """
+        await self._forget_reopening()
+        if self._site is not None:
+            await self._site.stop()
+            self._site = None
+            self.close_idle()
+            self._held = await self._hold_port()
+        if duration is not None:
+            self._reopening = asyncio.create_task(self._accept_after(duration))
+
+    async def accept(self) -> None:
+        """
+        Connections are served again.
+        """
+        await self._forget_reopening()
+        await self._reopen()
+
+    def close_idle(self) -> int:
+        """
+        Connections without a request in progress are closed, as a peer may at any time; how many.
+        """
+        server = self._runner.server if self._runner is not None else None
+        idle = [
+            connection.transport
+            for connection in (server.connections if server is not None else [])
+            if connection.transport is not None and connection.transport not in self._busy
+        ]
+        for transport in idle:
+            transport.close()
+        return len(idle)
+
+    def _application(self) -> web.Application:
+        app = web.Application(
+            middlewares=[self._track, gate.guard(check_host=self._check_host), gate.explain],
+            client_max_size=_MAX_BODY,
+        )
+        app.on_response_prepare.append(gate.mark)
+        endpoint = sns.CodeToSession(
+            world=self.world,
+            plan=self.faults,
+            arrivals=self.arrivals,
+            clock=self._clock,
+            entropy=self._entropy,
+        )
+        handlers = control.Control(
+            world=self.world,
+            plan=self.faults,
+            arrivals=self.arrivals,
+            clock=self._clock,
+            switchboard=self,
+        )
+        app.router.add_routes(handlers.routes())
+        app.router.add_route("*", sns.PATH, endpoint)
+        app.router.add_route("*", "/{rest:.*}", self._unknown)
+        return app
+
+    @web.middleware
+    async def _track(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        transport = request.transport
+        if transport is None:
+            return await handler(request)
+        self._busy.add(transport)
+        try:
+            return await handler(request)
+        finally:
+            self._busy.discard(transport)
+
+    async def _unknown(self, request: web.Request) -> web.StreamResponse:
+        if not request.path.startswith("/sandbox"):
+            arrival = sns.record(request, arrivals=self.arrivals, clock=self._clock)
+            arrival.outcome = "http 404"
+        return gate.error(404, "the sandbox has no such path")
+
+    def _bind(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        bound = socket.socket(family, socket.SOCK_STREAM)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind((self._host, self._port))
+        except BaseException:
+            bound.close()
+            raise
+        return bound
+
+    async def _hold_port(self) -> socket.socket:
+        # Bound but not listening: the kernel refuses connections and gives the port to nobody else. Some
+        # loops close the old listener a turn later, so this may have to wait a few.
+        for _ in range(_BIND_TURNS):
+            with suppress(OSError):
+                return self._bind()
+            await _turn()
+        return self._bind()
+
+    async def _listen(self, listener: socket.socket) -> None:
+        assert self._runner is not None, "listening starts after the runner is set up"
+        site = web.SockSite(self._runner, listener, backlog=1024)
+        await site.start()
+        self._site = site
+
+    async def _reopen(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            await self._listen(held)
+
+    async def _accept_after(self, duration: timedelta) -> None:
+        await self._clock.sleep(duration)
+        self._reopening = None
+        await self._reopen()
+
+    async def _forget_reopening(self) -> None:
+        task, self._reopening = self._reopening, None
+        if task is not None:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _turn() -> None:
+    loop = asyncio.get_running_loop()
+    passed = loop.create_future()
+    loop.call_soon(passed.set_result, None)
+    await passed
