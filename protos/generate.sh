@@ -30,15 +30,16 @@ find_python() {
     fail "no Python from 3.11 to 3.14 found (set GEN_PYTHON to one)"
 }
 
+# The stamp is the one the Makefile's own rule writes.
 make_venv() {
-    if [ -f "$venv/lock" ] && cmp -s "$lock" "$venv/lock"; then
+    if [ -f "$venv/.done" ] && [ -z "$(find "$lock" -newer "$venv/.done")" ]; then
         return
     fi
     python=$(find_python)
     "$python" -m venv --clear "$venv" || fail "cannot create $venv with $python"
     "$venv/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes -r "$lock" ||
         fail "cannot install the generator into $venv with $python (Python 3.11 to 3.13 have wheels of it: set GEN_PYTHON)"
-    cp "$lock" "$venv/lock"
+    touch "$venv/.done"
 }
 
 # $1: a folder that receives authapi/v1/*; it holds no other generated files afterwards.
