@@ -57,11 +57,11 @@ proto-lint: install ## Lint the contract (buf STANDARD + COMMENTS)
 	$(BIN)/buf lint
 
 .PHONY: gen
-gen: $(GEN_VENV)/.done ## Generate the Python stubs from protos/
+gen: ## Generate the Python stubs from protos/
 	protos/generate.sh
 
 .PHONY: gen-check
-gen-check: $(GEN_VENV)/.done ## Prove that the committed stubs are current
+gen-check: ## Prove that the committed stubs are current
 	protos/generate.sh --check
 
 .PHONY: check
@@ -94,9 +94,4 @@ $(VENV)/.runtime: requirements.lock pyproject.toml clients/python/pyproject.toml
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) install --require-hashes -r requirements-dev.lock
-	@touch $@
-
-$(GEN_VENV)/.done: requirements-gen.lock
-	@test -x $(GEN_VENV)/bin/python || $(PYTHON) -m venv $(GEN_VENV)
-	$(GEN_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-gen.lock
 	@touch $@

@@ -119,6 +119,11 @@ def signing_input(claims: Claims, *, header: str) -> bytes:
     return f"{header}.{encode_base64url(claims.payload())}".encode()
 
 
+def join(signed: bytes, signature: bytes) -> str:
+    """Return the token: what was signed, a dot, the signature segment."""
+    return f"{signed.decode('ascii')}.{encode_base64url(signature)}"
+
+
 def parse(token: str, *, known_headers: dict[str, Header]) -> ParsedToken | None:
     """
     Return the token's parts, or None if it is MALFORMED.

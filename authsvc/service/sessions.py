@@ -1,0 +1,64 @@
+"""Looking at sessions: one, or a page of them."""
+
+from collections.abc import Sequence
+
+from authsvc.domain.cursors import Cursor
+from authsvc.domain.errors import NotFound
+from authsvc.domain.ids import decode_id
+from authsvc.domain.sessions import Session
+from authsvc.ports import SessionQuery, SessionStore
+from authsvc.service.tail import LogTail
+from authsvc.service.verify import Demand, TokenVerifier
+
+
+class Sessions:
+    """The read side. `at_least` makes an answer no older than the write that returned the cursor."""
+
+    def __init__(self, *, store: SessionStore, verifier: TokenVerifier, tail: LogTail) -> None:
+        self._store = store
+        self._verifier = verifier
+        self._tail = tail
+
+    async def get(self, session_id: str, *, at_least: Cursor | None = None) -> Session:
+        """
+        Return a session by its id.
+
+        Raises:
+            NotFound: no such session.
+            StoreUnavailable, NotFresh, CursorExpired: see `errors`.
+
+        """
+        await self._reach(at_least)
+        session = await self._store.get_session(session_id) if decode_id(session_id) else None
+        if session is None:
+            raise NotFound("session")
+        return session
+
+    async def get_by_token(
+        self, token: str, *, audiences: frozenset[str], at_least: Cursor | None = None
+    ) -> Session:
+        """
+        Return the session of an active access token.
+
+        Raises:
+            TokenInvalid: the token is not active, or not for these audiences.
+            NotFound, StoreUnavailable, NotFresh, CursorExpired: see `errors`.
+
+        """
+        claims = await self._verifier.require_active(token, Demand(audiences=audiences))
+        return await self.get(claims.session_id, at_least=at_least)
+
+    async def list(self, query: SessionQuery, *, at_least: Cursor | None = None) -> Sequence[Session]:
+        """
+        Return a page of sessions, newest first.
+
+        Raises:
+            StoreUnavailable, NotFresh, CursorExpired: see `errors`.
+
+        """
+        await self._reach(at_least)
+        return await self._store.list_sessions(query)
+
+    async def _reach(self, at_least: Cursor | None) -> None:
+        if at_least is not None:
+            await self._tail.reach(at_least)

@@ -1,0 +1,211 @@
+"""
+VerifyToken: the hot path. No store, no waiting, nothing done twice for a token seen before.
+
+A token's signature and shape are judged once and remembered under SHA-256 of its whole text (never of its
+signature, jti or kid: a forged payload with a stolen signature would hit). Times, revocation, audience, scopes and
+roles are judged on every call. Reasons come in CONTRACT.md's order.
+"""
+
+import hashlib
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from authsvc.domain import access_token
+from authsvc.domain.access_token import Claims, InactiveReason, ParsedToken
+from authsvc.domain.apps import LEEWAY, AppRegistry
+from authsvc.domain.cursors import Cursor
+from authsvc.domain.errors import TokenInvalid
+from authsvc.domain.sessions import EndReason
+from authsvc.ports import Clock, VerificationKey
+from authsvc.service.keys import KeyDirectory
+from authsvc.service.tail import LogTail
+
+_LEEWAY_S = LEEWAY.total_seconds()
+
+
+@dataclass(slots=True, eq=False)
+class VerifiedToken:
+    """
+    A token whose signature, type, issuer and lifetime hold: all that is remembered of it.
+
+    `wire` is the transport's own encoding of what it says, made once per token; the core never looks inside.
+    """
+
+    claims: Claims
+    kid: str
+    wire: bytes = field(default=b"", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A token that is not accepted, and why; `end_reason` where the log knows how its session ended."""
+
+    reason: InactiveReason
+    end_reason: EndReason = EndReason.UNSPECIFIED
+
+
+@dataclass(frozen=True, slots=True)
+class Demand:
+    """What a call asks of a token, beyond being good: one of the audiences, all scopes, all roles."""
+
+    audiences: frozenset[str]
+    scopes: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+Verdict = VerifiedToken | Refusal
+
+_REFUSALS = {reason: Refusal(reason) for reason in InactiveReason}
+
+
+class TokenVerifier:
+    """Judges access tokens against keys and revocations held in memory."""
+
+    def __init__(
+        self,
+        *,
+        keys: KeyDirectory,
+        tail: LogTail,
+        apps: AppRegistry,
+        clock: Clock,
+        issuer: str,
+        cache_size: int = 50_000,
+    ) -> None:
+        self._keys = keys
+        self._tail = tail
+        self._view = tail.view
+        self._clock = clock
+        self._issuer = issuer
+        self._cache_size = cache_size
+        self._known: dict[bytes, VerifiedToken] = {}
+        self._max_lifetimes = {app.app_id: app.access_lifetime for app in apps.apps.values()}
+        self._longest = apps.longest_access_lifetime
+
+    @property
+    def cached(self) -> int:
+        """How many verified tokens are remembered."""
+        return len(self._known)
+
+    def judge_known(self, token: str, demand: Demand) -> Verdict | None:
+        """
+        Judge a token seen before; None if it was not (then `judge` has to). Does not wait.
+
+        Raises:
+            NotFresh: nothing known stands against it, and what is known is too old to say more.
+
+        """
+        known = self._known.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
+        return None if known is None else self._judge_believed(known, demand)
+
+    async def judge(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Verdict:
+        """
+        Judge a token; with *at_least*, never from older knowledge than that.
+
+        Raises:
+            NotFresh: cannot know, because this process is cut off from the log or *at_least* was not reached.
+            CursorExpired: *at_least* is of another incarnation of the log.
+            StoreUnavailable: the token's key is unknown here and the store could not be asked.
+
+        """
+        if at_least is not None:
+            await self._tail.reach(at_least)
+        verdict = self.judge_known(token, demand)
+        if verdict is not None:
+            return verdict
+        believed = await self._believe(token)
+        if isinstance(believed, Refusal):
+            return believed
+        self._remember(token, believed)
+        return self._judge_believed(believed, demand)
+
+    async def require_active(self, token: str, demand: Demand) -> Claims:
+        """
+        Return the claims of an active token that names the subject of a call.
+
+        Raises:
+            TokenInvalid: it is not active; the reason stays here.
+            NotFresh, StoreUnavailable: see `judge`.
+
+        """
+        verdict = await self.judge(token, demand)
+        if isinstance(verdict, Refusal):
+            raise TokenInvalid
+        return verdict.claims
+
+    async def claims_to_revoke(self, token: str) -> Claims | None:
+        """
+        Return the claims if signature, type and issuer hold, expired or not (DESIGN section 3); else None.
+
+        Raises:
+            StoreUnavailable: the token's key is unknown here and the store could not be asked.
+
+        """
+        parsed = access_token.parse(token, known_headers=self._keys.headers)
+        if parsed is None or isinstance(await self._check_key(parsed), Refusal):
+            return None
+        return parsed.claims if parsed.claims.issuer == self._issuer else None
+
+    async def _believe(self, token: str) -> VerifiedToken | Refusal:
+        """Judge what never changes about a token."""
+        parsed = access_token.parse(token, known_headers=self._keys.headers)
+        if parsed is None:
+            return _REFUSALS[InactiveReason.MALFORMED]
+        key = await self._check_key(parsed)
+        if isinstance(key, Refusal):
+            return key
+        claims = parsed.claims
+        reason = access_token.judge_claims(
+            claims,
+            now=self._clock.now(),
+            issuer=self._issuer,
+            max_lifetime_s=self._max_lifetimes.get(claims.app_id, self._longest).total_seconds(),
+            leeway_s=_LEEWAY_S,
+        )
+        return VerifiedToken(claims, key.header.kid) if reason is None else _REFUSALS[reason]
+
+    async def _check_key(self, parsed: ParsedToken) -> VerificationKey | Refusal:
+        arrived_at = self._clock.elapsed()
+        header = parsed.header
+        if header.typ != access_token.TYPE:
+            return _REFUSALS[InactiveReason.WRONG_TYPE]
+        if self._is_withdrawn(header.kid):
+            return _REFUSALS[InactiveReason.KEY_WITHDRAWN]
+        key = self._keys.find(header.kid)
+        if key is None:
+            key = await self._keys.find_fresh(header.kid, arrived_at=arrived_at)
+            if key is None:
+                withdrawn = self._is_withdrawn(header.kid)  # the read may just have told
+                return _REFUSALS[InactiveReason.KEY_WITHDRAWN if withdrawn else InactiveReason.UNKNOWN_KEY]
+        if header.alg != key.header.alg or not key.verify(parsed.signing_input, parsed.signature):
+            return _REFUSALS[InactiveReason.BAD_SIGNATURE]
+        return key
+
+    def _is_withdrawn(self, kid: str) -> bool:
+        return self._view.is_withdrawn(kid) or kid in self._keys.withdrawn
+
+    def _judge_believed(self, token: VerifiedToken, demand: Demand) -> Verdict:
+        if self._is_withdrawn(token.kid):
+            return _REFUSALS[InactiveReason.KEY_WITHDRAWN]
+        claims = token.claims
+        reason = access_token.judge_times(claims, now_s=self._clock.now().timestamp(), leeway_s=_LEEWAY_S)
+        if reason is not None:
+            return _REFUSALS[reason]
+        death = self._view.death_of(claims)
+        if death is not None:
+            return Refusal(death.reason, death.end_reason)
+        # From here on the verdict rests on nothing having been revoked meanwhile.
+        self._tail.require_fresh()
+        reason = access_token.judge_request(
+            claims, audiences=demand.audiences, scopes=demand.scopes, roles=demand.roles
+        )
+        return token if reason is None else _REFUSALS[reason]
+
+    def _remember(self, token: str, verified: VerifiedToken) -> None:
+        while len(self._known) >= self._cache_size:
+            # The oldest entry goes: tokens live for hours, and a lost entry costs one signature check.
+            del self._known[next(iter(self._known))]
+        self._known[hashlib.sha256(token.encode()).digest()] = verified
+
+    def age(self) -> timedelta:
+        """Return how old the knowledge behind a verdict is."""
+        return self._tail.age()
