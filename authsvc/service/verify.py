@@ -8,7 +8,6 @@ roles are judged on every call. Reasons come in CONTRACT.md's order.
 
 import hashlib
 from dataclasses import dataclass, field
-from datetime import timedelta
 
 from authsvc.domain import access_token
 from authsvc.domain.access_token import Claims, InactiveReason, ParsedToken
@@ -86,20 +85,9 @@ class TokenVerifier:
         """How many verified tokens are remembered."""
         return len(self._known)
 
-    def judge_known(self, token: str, demand: Demand) -> Verdict | None:
-        """
-        Judge a token seen before; None if it was not (then `judge` has to). Does not wait.
-
-        Raises:
-            NotFresh: nothing known stands against it, and what is known is too old to say more.
-
-        """
-        known = self._known.get(hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest())
-        return None if known is None else self._judge_believed(known, demand)
-
     async def judge(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Verdict:
         """
-        Judge a token; with *at_least*, never from older knowledge than that.
+        Judge a token; with *at_least*, never from older knowledge than that. A token seen before costs no wait.
 
         Raises:
             NotFresh: cannot know, because this process is cut off from the log or *at_least* was not reached.
@@ -109,13 +97,14 @@ class TokenVerifier:
         """
         if at_least is not None:
             await self._tail.reach(at_least)
-        verdict = self.judge_known(token, demand)
-        if verdict is not None:
-            return verdict
-        believed = await self._believe(token)
-        if isinstance(believed, Refusal):
-            return believed
-        self._remember(token, believed)
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        believed = self._known.get(digest)
+        if believed is None:
+            judged = await self._believe(token)
+            if isinstance(judged, Refusal):
+                return judged
+            believed = judged
+            self._remember(digest, believed)
         return self._judge_believed(believed, demand)
 
     async def require_active(self, token: str, demand: Demand) -> Claims:
@@ -200,12 +189,8 @@ class TokenVerifier:
         )
         return token if reason is None else _REFUSALS[reason]
 
-    def _remember(self, token: str, verified: VerifiedToken) -> None:
+    def _remember(self, digest: bytes, verified: VerifiedToken) -> None:
         while len(self._known) >= self._cache_size:
             # The oldest entry goes: tokens live for hours, and a lost entry costs one signature check.
             del self._known[next(iter(self._known))]
-        self._known[hashlib.sha256(token.encode()).digest()] = verified
-
-    def age(self) -> timedelta:
-        """Return how old the knowledge behind a verdict is."""
-        return self._tail.age()
+        self._known[digest] = verified

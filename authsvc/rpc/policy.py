@@ -1,0 +1,78 @@
+"""
+One row per RPC: who may call it (down to the oneof case), its deadline cap, whether it is idempotent.
+
+No row = refused. DESIGN section 9 is the source of the roles; a test compares this table with the contract's own
+comments and with every method that the server registers.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from types import MappingProxyType
+
+from authsvc.domain.principals import Role
+
+_EDGE, _VERIFIER, _REVOKER, _OPERATOR = Role.EDGE, Role.VERIFIER, Role.REVOKER, Role.OPERATOR
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """
+    What holds for one RPC.
+
+    `roles` None means anybody, even unidentified. `oneof` names the request's oneof whose `cases` narrow the roles;
+    a request without a case is INVALID_FIELD. `deadline` bounds the handler; None where it cannot wait for long.
+    `quiet` RPCs are logged only when they fail, are slow, or are sampled.
+    """
+
+    roles: frozenset[Role] | None
+    deadline: timedelta | None = timedelta(seconds=10)
+    idempotent: bool = True
+    oneof: str = ""
+    cases: Mapping[str, frozenset[Role]] = field(default_factory=lambda: MappingProxyType({}))
+
+
+def _roles(*roles: Role) -> frozenset[Role]:
+    return frozenset(roles)
+
+
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {
+        "/authapi.v1.AuthService/Login": Policy(
+            _roles(_EDGE),
+            timedelta(seconds=15),  # above the WeChat client's own deadline: this cap is a safety net
+            idempotent=False,
+            oneof="credential",
+            cases=MappingProxyType({"mini_program_code": _roles(_EDGE)}),
+        ),
+        "/authapi.v1.AuthService/RefreshToken": Policy(_roles(_EDGE)),
+        "/authapi.v1.AuthService/VerifyToken": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/authapi.v1.AuthService/BatchVerifyTokens": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/authapi.v1.AuthService/Revoke": Policy(
+            _roles(_EDGE, _REVOKER, _OPERATOR),
+            oneof="target",
+            cases=MappingProxyType(
+                {
+                    "access_token": _roles(_EDGE, _REVOKER, _OPERATOR),
+                    "refresh_token": _roles(_EDGE, _REVOKER, _OPERATOR),
+                    "session_id": _roles(_REVOKER, _OPERATOR),
+                    "user": _roles(_REVOKER, _OPERATOR),
+                    "app_id": _roles(_REVOKER, _OPERATOR),
+                }
+            ),
+        ),
+        "/authapi.v1.SessionService/GetSession": Policy(
+            _roles(_EDGE, _OPERATOR),
+            oneof="target",
+            cases=MappingProxyType(
+                {"session_id": _roles(_OPERATOR), "access_token": _roles(_EDGE, _OPERATOR)}
+            ),
+        ),
+        "/authapi.v1.SessionService/ListSessions": Policy(_roles(_OPERATOR)),
+        "/authapi.v1.KeyService/GetJwks": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR)),
+        "/authapi.v1.RevocationService/WatchRevocations": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/grpc.health.v1.Health/Check": Policy(None),
+        "/grpc.health.v1.Health/Watch": Policy(None, None),
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Policy(_roles(_OPERATOR), None),
+    }
+)

@@ -1,0 +1,129 @@
+"""The gRPC server: options, start, and a stop that loses nothing."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+import grpc.aio
+
+from authsvc.ports import Clock
+from authsvc.rpc import health as health_service
+from authsvc.rpc import reflection as reflection_service
+from authsvc.rpc.health import Health
+from authsvc.rpc.wrapper import Service, Wrapper
+from authsvc.service.waiting import Unbroken
+from authsvc.service.watch import Watches
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcSettings:
+    """
+    Where to listen and within what bounds.
+
+    `drain_wait` is how long NOT_SERVING is announced before new calls are refused; `stop_grace` how long running
+    calls may then take. A batch of 1,000 tokens is about 1 MiB.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 50051
+    max_message_bytes: int = 4 * 1024 * 1024
+    max_metadata_bytes: int = 16 * 1024
+    max_concurrent_streams: int = 1000
+    connection_age: timedelta = timedelta(minutes=30)
+    drain_wait: timedelta = timedelta(seconds=1)
+    stop_grace: timedelta = timedelta(seconds=10)
+    reflection: bool = True
+
+    def options(self) -> list[tuple[str, int]]:
+        """Return the channel options of the server."""
+        return [
+            ("grpc.max_receive_message_length", self.max_message_bytes),
+            ("grpc.max_send_message_length", -1),
+            ("grpc.max_metadata_size", self.max_metadata_bytes),
+            ("grpc.absolute_max_metadata_size", self.max_metadata_bytes),
+            ("grpc.max_concurrent_streams", self.max_concurrent_streams),
+            # Clients may ping an idle connection every 10 s; the default tolerates one in 5 minutes and then says
+            # GOAWAY too_many_pings (pitfalls page, gRPC).
+            ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+            ("grpc.keepalive_permit_without_calls", 1),
+            ("grpc.keepalive_time_ms", 60_000),
+            ("grpc.keepalive_timeout_ms", 20_000),
+            # HTTP/2 clients hold few connections for long: ageing them spreads load over replicas again.
+            ("grpc.max_connection_age_ms", int(self.connection_age.total_seconds() * 1000)),
+            ("grpc.max_connection_age_grace_ms", int(self.stop_grace.total_seconds() * 1000)),
+            # A second start on the same port must fail loudly.
+            ("grpc.so_reuseport", 0),
+        ]
+
+
+class PortTaken(Exception):
+    """The address could not be bound."""
+
+
+class GrpcServer:
+    """Binds, serves, drains."""
+
+    def __init__(
+        self,
+        *,
+        services: Mapping[str, Service],
+        wrapper: Wrapper,
+        settings: GrpcSettings,
+        watches: Watches,
+        unbroken: Unbroken,
+        clock: Clock,
+    ) -> None:
+        self._settings = settings
+        self._watches = watches
+        self._unbroken = unbroken
+        self._clock = clock
+        self._services = services
+        self._wrapper = wrapper
+        self.health = Health(services)
+        self._server: grpc.aio.Server | None = None
+        self.address = ""
+
+    async def start(self) -> str:
+        """
+        Bind, serve, say SERVING, and return the address as `host:port`.
+
+        Raises:
+            PortTaken: the address is in use or not ours to bind.
+
+        """
+        settings = self._settings
+        server = grpc.aio.server(options=settings.options())
+        registered = {**self._services, health_service.NAME: self.health.methods()}
+        if settings.reflection:
+            names = (*registered, reflection_service.NAME)
+            registered[reflection_service.NAME] = reflection_service.methods(names)
+        server.add_generic_rpc_handlers(
+            tuple(self._wrapper.service(name, methods) for name, methods in registered.items())
+        )
+        host = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            port = server.add_insecure_port(f"{host}:{settings.port}")
+        except RuntimeError:
+            port = 0
+        if not port:
+            raise PortTaken(f"cannot bind {host}:{settings.port}")
+        await server.start()
+        self._server = server
+        await self.health.set_serving(serving=True)
+        self.address = f"{host}:{port}"
+        return self.address
+
+    async def stop(self) -> None:
+        """
+        Drain: NOT_SERVING, wait for clients to notice, end the streams, let running calls finish, finish writes.
+
+        Idempotent. Cancelling it stops at once.
+        """
+        server, self._server = self._server, None
+        if server is None:
+            return
+        await self.health.drain()
+        await self._clock.sleep(self._settings.drain_wait)
+        self._watches.drain()
+        await server.stop(self._settings.stop_grace.total_seconds())
+        await self._unbroken.drained()

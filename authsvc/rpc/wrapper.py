@@ -1,0 +1,269 @@
+"""
+The one wrapper around every method, its steps in one visible order.
+
+1. observe — outermost, so that every refusal is counted with its status;
+2. failures — the only place where an exception becomes a status; nothing of an unexpected one reaches a caller;
+3. guard — policy row, caller, role: before the request is parsed, revealing nothing of its validity;
+4. parse — methods are registered without a deserializer, so bad bytes are ours to call INVALID_ARGUMENT;
+5. guard the oneof case — a role may hold for some targets of an RPC only;
+6. call the servicer's handler, bounded by the row's deadline.
+"""
+
+import asyncio
+import re
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any, Generic, NoReturn, TypeVar
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError, Message
+
+from authsvc.domain.errors import AuthError, CallerForbidden, InvalidField, LoginCodeSpent, StoreUnavailable
+from authsvc.domain.ids import encode_id
+from authsvc.domain.principals import Principal, Role
+from authsvc.ports import CallRecord, Clock, Entropy, Observer
+from authsvc.rpc.policy import POLICIES, Policy
+from authsvc.rpc.principals import Authenticator, ServicerContext
+from authsvc.rpc.statuses import DETAILS_KEY, encode_status
+from authsvc.status import row_for
+
+RequestT = TypeVar("RequestT", bound=Message)
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+@dataclass(slots=True)
+class Call:
+    """What a handler may know of its call: who, and the ids under which it is logged."""
+
+    principal: Principal
+    request_id: str
+    trace_id: str
+
+
+UnaryHandler = Callable[[RequestT, Call], Awaitable[Message | bytes]]
+StreamHandler = Callable[[RequestT, Call], AsyncIterator[Message | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unary(Generic[RequestT]):
+    """A unary method: request type and handler. A handler may answer bytes that are already encoded."""
+
+    request: type[RequestT]
+    handler: UnaryHandler[RequestT]
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStream(Generic[RequestT]):
+    """A server-streaming method."""
+
+    request: type[RequestT]
+    handler: StreamHandler[RequestT]
+
+
+@dataclass(frozen=True, slots=True)
+class BidiStream(Generic[RequestT]):
+    """A bidirectional stream; used by reflection only."""
+
+    request: type[RequestT]
+    handler: Callable[[AsyncIterator[RequestT], Call], AsyncIterator[Message | bytes]]
+
+
+Method = Unary[Any] | ServerStream[Any] | BidiStream[Any]
+Service = Mapping[str, Method]
+
+
+class Wrapper:
+    """Makes gRPC handlers out of methods; holds what the steps need."""
+
+    def __init__(
+        self, *, authenticator: Authenticator, clock: Clock, entropy: Entropy, observer: Observer
+    ) -> None:
+        self._authenticator = authenticator
+        self._clock = clock
+        self._entropy = entropy
+        self._observer = observer
+
+    def service(self, name: str, methods: Service) -> grpc.GenericRpcHandler[Any, Any]:
+        """Return the handler of a whole service, each method wrapped."""
+        handlers = {method: self._handler(f"/{name}/{method}", what) for method, what in methods.items()}
+        return grpc.method_handlers_generic_handler(name, handlers)
+
+    def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+        policy = POLICIES.get(path)
+        match method:
+            case Unary():
+                return grpc.unary_unary_rpc_method_handler(self._unary(path, policy, method))
+            case ServerStream():
+                return grpc.unary_stream_rpc_method_handler(self._server_stream(path, policy, method))
+            case BidiStream():
+                return grpc.stream_stream_rpc_method_handler(self._bidi_stream(path, policy, method))
+
+    def _unary(self, path: str, policy: Policy | None, method: Unary[Any]) -> Callable[..., Awaitable[bytes]]:
+        async def answer(raw: bytes, context: ServicerContext, record: CallRecord) -> bytes:
+            call, row = self._guard(policy, context, record)
+            request = _parse(method.request, raw)
+            _guard_case(row, request, call)
+            reply = await _bounded(method.handler(request, call), row)
+            return reply if isinstance(reply, bytes) else reply.SerializeToString()
+
+        async def invoke(raw: bytes, context: ServicerContext) -> bytes:
+            record, started = (
+                CallRecord(method=path, code="OK", reason="", duration_s=0.0),
+                self._clock.elapsed(),
+            )
+            try:
+                reply = await answer(raw, context, record)
+            except asyncio.CancelledError:
+                self._observe(record, started, code="CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the last resort is a security control
+                failure = error
+            else:
+                self._observe(record, started)
+                return reply
+            return await self._refuse(context, failure, record, started)
+
+        return invoke
+
+    def _server_stream(
+        self, path: str, policy: Policy | None, method: ServerStream[Any]
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        def messages(raw: bytes, call: Call, row: Policy) -> AsyncIterator[Message | bytes]:
+            request = _parse(method.request, raw)
+            _guard_case(row, request, call)
+            return method.handler(request, call)
+
+        return self._stream(path, policy, messages)
+
+    def _bidi_stream(
+        self, path: str, policy: Policy | None, method: BidiStream[Any]
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        def messages(raws: AsyncIterator[bytes], call: Call, row: Policy) -> AsyncIterator[Message | bytes]:
+            del row
+            return method.handler(_parse_all(method.request, raws), call)
+
+        return self._stream(path, policy, messages)
+
+    def _stream(
+        self,
+        path: str,
+        policy: Policy | None,
+        messages: Callable[[Any, Call, Policy], AsyncIterator[Message | bytes]],
+    ) -> Callable[..., AsyncIterator[bytes]]:
+        # Must itself be an `async def` with `yield`: anything else makes every stream fail with UNKNOWN (pitfalls).
+        async def invoke(raw: Any, context: ServicerContext) -> AsyncIterator[bytes]:
+            record, started = (
+                CallRecord(method=path, code="OK", reason="", duration_s=0.0),
+                self._clock.elapsed(),
+            )
+            try:
+                call, row = self._guard(policy, context, record)
+                async for reply in messages(raw, call, row):
+                    yield reply if isinstance(reply, bytes) else reply.SerializeToString()
+            except (asyncio.CancelledError, GeneratorExit):
+                self._observe(record, started, code="CANCELLED")
+                raise
+            except Exception as error:  # noqa: BLE001 - the last resort is a security control
+                failure = error
+            else:
+                self._observe(record, started)
+                return
+            await self._refuse(context, failure, record, started)
+
+        return invoke
+
+    def _observe(self, record: CallRecord, started: float, *, code: str = "OK") -> None:
+        record.code = code
+        record.duration_s = self._clock.elapsed() - started
+        self._observer.call(record)
+
+    async def _refuse(
+        self, context: ServicerContext, failure: Exception, record: CallRecord, started: float
+    ) -> NoReturn:
+        """Called outside every `except` block, so that no exception hangs on the one gRPC raises to unwind."""
+        code, text, details = encode_status(failure)
+        record.reason = row_for(failure).reason
+        record.error = _describe(failure)
+        self._observe(record, started, code=code.name)
+        await context.abort(code, text, trailing_metadata=((DETAILS_KEY, details),))
+        raise AssertionError("abort always raises")
+
+    def _guard(
+        self, policy: Policy | None, context: ServicerContext, record: CallRecord
+    ) -> tuple[Call, Policy]:
+        metadata = {
+            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
+        }
+        record.request_id = self._request_id(metadata)
+        record.trace_id = _trace_id(metadata)
+        if policy is None:
+            raise CallerForbidden("no policy row")
+        if policy.roles is None:
+            principal = _ANYBODY
+        else:
+            principal = self._authenticator.identify(context, metadata)
+            record.principal = principal.name
+            if policy.roles.isdisjoint(principal.roles):
+                raise CallerForbidden("none of the roles")
+        return Call(principal, record.request_id, record.trace_id), policy
+
+    def _request_id(self, metadata: Mapping[str, str]) -> str:
+        given = metadata.get("x-request-id", "")
+        return given if _REQUEST_ID.fullmatch(given) else encode_id(self._entropy.token_bytes(16))
+
+
+_ANYBODY = Principal(name="", roles=frozenset(), audiences=frozenset())
+
+
+def _trace_id(metadata: Mapping[str, str]) -> str:
+    match = _TRACEPARENT.fullmatch(metadata.get("traceparent", ""))
+    return match.group(1) if match else ""
+
+
+def _parse(kind: type[RequestT], raw: bytes) -> RequestT:
+    try:
+        return kind.FromString(raw)
+    except DecodeError:
+        pass
+    raise InvalidField("request", "is not a valid message")
+
+
+async def _parse_all(kind: type[RequestT], raws: AsyncIterator[bytes]) -> AsyncIterator[RequestT]:
+    async for raw in raws:
+        yield _parse(kind, raw)
+
+
+def _guard_case(policy: Policy, request: Message, call: Call) -> None:
+    if not policy.oneof:
+        return
+    case = request.WhichOneof(policy.oneof)
+    if case is None:
+        raise InvalidField(policy.oneof, "one of its cases is required")
+    roles: frozenset[Role] | None = policy.cases.get(case)
+    if roles is None or roles.isdisjoint(call.principal.roles):
+        raise CallerForbidden("not for this case")
+
+
+async def _bounded(work: Awaitable[Message | bytes], policy: Policy) -> Message | bytes:
+    if policy.deadline is None:
+        return await work
+    try:
+        async with asyncio.timeout(policy.deadline.total_seconds()):
+            return await work
+    except TimeoutError:
+        pass
+    # The outcome is unknown: an idempotent call may simply be repeated, a login code may be gone.
+    raise StoreUnavailable("deadline cap") if policy.idempotent else LoginCodeSpent("deadline cap")
+
+
+def _describe(failure: Exception) -> str:
+    """Say what happened for our own log: domain texts are safe by rule, of others only type and place are told."""
+    if isinstance(failure, AuthError):
+        return str(failure) or type(failure).__name__
+    frames = traceback.extract_tb(failure.__traceback__)[-3:]
+    places = " < ".join(f"{PurePath(frame.filename).name}:{frame.lineno}" for frame in reversed(frames))
+    return f"{type(failure).__name__} at {places}"
