@@ -62,7 +62,7 @@ class Session:
 
     `counter` is the number of the newest refresh token, `mac_key_id` the key it was made with, `rotated_at` when it
     was made. `position` is the log position read when the session was created (claim `sp`). `access_expires_at` is
-    the latest `exp` of any access token handed out for it.
+    the `exp` of the access token that went with the newest refresh token: a replay hands it out again.
     """
 
     session_id: str

@@ -1,0 +1,182 @@
+"""How sessions end: one by one, by user, by app; and the facts that tell the verifiers."""
+
+from datetime import datetime, timedelta
+
+from sqlalchemy import and_, func, insert, select, update
+
+from authsvc.domain.apps import FACT_MARGIN
+from authsvc.domain.revocations import FactKind
+from authsvc.domain.sessions import Ended, EndReason
+from authsvc.domain.users import Block
+from authsvc.storage.rows import is_refreshable, is_unsettled, killed, select_sessions
+from authsvc.storage.schema import apps, sessions, users
+from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
+
+
+def end_session(
+    tx: Tx,
+    session_id: str,
+    *,
+    reason: EndReason,
+    by: str,
+    nonce_hash: bytes | None,
+    fact_until: datetime | None,
+) -> int | None:
+    """
+    See ports.SessionStore.end_session.
+
+    *fact_until* is the fact's `useful_until` as the presented token asks for it; the row's own may be later. A
+    session that a revocation of its user or app had killed stays as it is: the first reason stands.
+    """
+    row = tx.connection.execute(
+        select_sessions().where(sessions.c.session_id == session_id).with_for_update(of=sessions)
+    ).one_or_none()
+    if row is None:
+        if fact_until is not None and tx.now < fact_until:
+            tx.write_fact(FactKind.SESSION, session_id, reason=reason, useful_until=fact_until)
+        return None
+    if nonce_hash is not None and nonce_hash != row.nonce_hash:
+        return 0
+    if row.ended_at is not None or killed(row) is not None:
+        return 0
+    settle(tx, session_id, ended=Ended(reason=reason, at=tx.now, by=by))
+    useful_until = row.latest_access_expiry + FACT_MARGIN
+    if could_be_accepted(row.latest_access_expiry, now=tx.now) or (
+        fact_until is not None and tx.now < fact_until
+    ):
+        # A row set back in time may know less than the token that was presented.
+        useful_until = max(useful_until, fact_until or useful_until)
+        tx.write_fact(FactKind.SESSION, session_id, reason=reason, useful_until=useful_until)
+    return 1 if tx.now < row.refresh_expires_at else 0
+
+
+def settle(tx: Tx, session_id: str, *, ended: Ended) -> bool:
+    """Write into the row how the session ended; False if it had ended before (the first reason stands)."""
+    result = tx.connection.execute(
+        update(sessions)
+        .where(sessions.c.session_id == session_id, sessions.c.ended_at.is_(None))
+        .values(ended_at=ended.at, end_reason=int(ended.reason), ended_by=ended.by)
+    )
+    return result.rowcount == 1
+
+
+def tell_of_session(tx: Tx, session_id: str, *, reason: EndReason, latest_access_expiry: datetime) -> None:
+    """Write the fact of an ended session if one of its access tokens may still be accepted."""
+    if could_be_accepted(latest_access_expiry, now=tx.now):
+        tx.write_fact(
+            FactKind.SESSION, session_id, reason=reason, useful_until=latest_access_expiry + FACT_MARGIN
+        )
+
+
+def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, by: str) -> int | None:
+    """See ports.SessionStore.end_user_sessions."""
+    position = lock_user(tx, user_id)
+    if position is None:
+        return None
+    ended = Ended(reason=reason, at=tx.now, by=by)
+    theirs = sessions.c.user_id == user_id
+    if app_id:
+        theirs = and_(theirs, sessions.c.app_id == app_id)
+    alive = tx.connection.execute(
+        select_sessions().with_only_columns(func.count()).where(theirs, is_refreshable(tx.now))
+    ).scalar_one()
+    app_revocation = (
+        select(apps.c.position)
+        .where(apps.c.app_id == sessions.c.app_id)
+        .scalar_subquery()
+        .correlate(sessions)
+    )
+    # Rows that a position had killed keep that reason: they are left as they are.
+    tx.connection.execute(
+        update(sessions)
+        .where(
+            theirs,
+            is_unsettled(tx.now),
+            sessions.c.position >= position,
+            sessions.c.position >= func.coalesce(app_revocation, 0),
+        )
+        .values(ended_at=ended.at, end_reason=int(ended.reason), ended_by=ended.by)
+    )
+    # Looked at after the rows were ended (and with that locked), so a refresh in between cannot hand out a later one.
+    latest = tx.connection.execute(
+        select(func.max(sessions.c.latest_access_expiry)).where(
+            theirs, sessions.c.latest_access_expiry > accepted_from(tx.now)
+        )
+    ).scalar_one()
+    if latest is not None:
+        fact = tx.write_fact(
+            FactKind.USER, user_id, reason=reason, useful_until=latest + FACT_MARGIN, app_filter=app_id
+        )
+        if not app_id:
+            tx.connection.execute(
+                update(users)
+                .where(users.c.user_id == user_id)
+                .values(
+                    position=fact.position, position_reason=int(reason), position_at=ended.at, position_by=by
+                )
+            )
+    return int(alive)
+
+
+def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta) -> int:
+    """
+    See ports.SessionStore.end_app_sessions.
+
+    The rows are left alone, however many there are: readers and refreshes compare positions. The fact is always
+    written, since tokens of the app may be out there without a row (a restored database).
+    """
+    exists = tx.connection.execute(
+        select(apps.c.app_id).where(apps.c.app_id == app_id).with_for_update()
+    ).one_or_none()
+    alive = tx.connection.execute(
+        select_sessions()
+        .with_only_columns(func.count())
+        .where(sessions.c.app_id == app_id, is_refreshable(tx.now))
+    ).scalar_one()
+    fact = tx.write_fact(
+        FactKind.APP, app_id, reason=reason, useful_until=tx.now + longest_lifetime + FACT_MARGIN
+    )
+    values = {
+        "position": fact.position,
+        "position_reason": int(reason),
+        "position_at": tx.now,
+        "position_by": by,
+    }
+    if exists:
+        tx.connection.execute(update(apps).where(apps.c.app_id == app_id).values(values))
+    else:
+        tx.connection.execute(insert(apps).values(app_id=app_id, **values))
+    return int(alive)
+
+
+def block_user(tx: Tx, user_id: str, *, block: Block) -> int | None:
+    """See ports.SessionStore.block_user."""
+    if lock_user(tx, user_id) is None:
+        return None
+    tx.connection.execute(
+        update(users)
+        .where(users.c.user_id == user_id)
+        .values(
+            blocked_at=block.at,
+            blocked_until=block.until,
+            blocked_reason=block.reason,
+            blocked_by=block.by,
+        )
+    )
+    return end_user_sessions(tx, user_id, app_id="", reason=EndReason.BLOCKED, by=block.by)
+
+
+def unblock_user(tx: Tx, user_id: str) -> bool:
+    """See ports.SessionStore.unblock_user."""
+    result = tx.connection.execute(
+        update(users)
+        .where(users.c.user_id == user_id)
+        .values(blocked_at=None, blocked_until=None, blocked_reason="", blocked_by="")
+    )
+    return result.rowcount == 1
+
+
+def lock_user(tx: Tx, user_id: str) -> int | None:
+    """Hold the user's row until the transaction ends and return its position; None if there is no such user."""
+    query = select(users.c.position).where(users.c.user_id == user_id).with_for_update()
+    return tx.connection.execute(query).scalar_one_or_none()

@@ -1,0 +1,107 @@
+"""Recording a login: the user, what the new session replaces, the session itself."""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row, insert, select
+
+from authsvc.domain.sessions import SUPERSEDE_AFTER, Ended, EndReason, Session
+from authsvc.domain.users import User
+from authsvc.ports import Opened, Opening, UserIsBlocked
+from authsvc.storage.endings import settle, tell_of_session
+from authsvc.storage.identities import identify, known_unionid, record_unionid
+from authsvc.storage.rows import is_refreshable, select_sessions, to_user
+from authsvc.storage.schema import sessions, users
+from authsvc.storage.tx import Tx
+
+
+def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
+    """See ports.SessionStore.open_session."""
+    known = identify(tx, opening)
+    row = tx.connection.execute(select(users).where(users.c.user_id == known.user_id).with_for_update()).one()
+    user = to_user(row, created_at=row.created_at, position=row.position)
+    if user.is_blocked(now=tx.now):
+        return UserIsBlocked()
+    record_unionid(tx, opening, user_id=user.user_id)
+    replaced = _replaced(tx, opening, user_id=user.user_id)
+    for old, reason in replaced:
+        settle(tx, old.session_id, ended=Ended(reason=reason, at=tx.now, by="login"))
+    session = _add(tx, opening, user=user)
+    for old, reason in replaced:
+        tell_of_session(tx, old.session_id, reason=reason, latest_access_expiry=old.latest_access_expiry)
+    return Opened(
+        session=session,
+        user=user,
+        is_new_user=known.is_new_user,
+        unionid=known_unionid(tx, opening, user_id=user.user_id),
+    )
+
+
+def _replaced(tx: Tx, opening: Opening, *, user_id: str) -> list[tuple[Row[Any], EndReason]]:
+    """Return which live sessions this login ends: those of the same device, then the oldest beyond the cap."""
+    live = tx.connection.execute(
+        select_sessions()
+        .where(
+            sessions.c.user_id == user_id,
+            sessions.c.app_id == opening.app.app_id,
+            is_refreshable(tx.now),
+        )
+        .order_by(sessions.c.created_at, sessions.c.session_id)
+    ).all()
+    device = opening.client.device_id
+    superseded = [
+        row
+        for row in live
+        if device and row.device_id == device and tx.now - row.created_at > SUPERSEDE_AFTER
+    ]
+    others = [row for row in live if row not in superseded]
+    excess = max(len(others) + 1 - opening.app.max_sessions, 0)
+    return [(row, EndReason.SUPERSEDED) for row in superseded] + [
+        (row, EndReason.REPLACED) for row in others[:excess]
+    ]
+
+
+def _add(tx: Tx, opening: Opening, *, user: User) -> Session:
+    app, now = opening.app, tx.now
+    absolute_end = now + app.absolute_lifetime
+    access_expires_at: datetime = app.access_expiry(now=now, jitter=opening.jitter, absolute_end=absolute_end)
+    session = Session(
+        session_id=opening.session_id,
+        user_id=user.user_id,
+        app_id=app.app_id,
+        openid=opening.openid,
+        created_at=now,
+        rotated_at=now,
+        refresh_expires_at=app.refresh_expiry(now=now, absolute_end=absolute_end),
+        absolute_end=absolute_end,
+        access_expires_at=access_expires_at,
+        counter=0,
+        nonce_hash=opening.nonce_hash,
+        mac_key_id=opening.mac_key_id,
+        # Read while the user's row is held: a later revocation of the user gets a larger position.
+        position=tx.ledger.head.position,
+        client=opening.client,
+    )
+    tx.connection.execute(
+        insert(sessions).values(
+            session_id=session.session_id,
+            user_id=session.user_id,
+            app_id=session.app_id,
+            openid=session.openid,
+            created_at=session.created_at,
+            rotated_at=session.rotated_at,
+            refresh_expires_at=session.refresh_expires_at,
+            absolute_end=session.absolute_end,
+            access_expires_at=session.access_expires_at,
+            latest_access_expiry=session.access_expires_at,
+            counter=session.counter,
+            nonce_hash=session.nonce_hash,
+            mac_key_id=session.mac_key_id,
+            position=session.position,
+            ip=session.client.ip,
+            user_agent=session.client.user_agent,
+            device_id=session.client.device_id,
+            device_name=session.client.device_name,
+        )
+    )
+    return session

@@ -1,0 +1,132 @@
+"""From rows to the domain's values, and the SQL that says which sessions are alive."""
+
+import json
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+
+from authsvc.domain.revocations import Fact, FactKind
+from authsvc.domain.sessions import ClientInfo, Ended, EndReason, Session
+from authsvc.domain.users import Block, User
+from authsvc.storage.schema import apps, sessions, users
+from authsvc.storage.tx import accepted_from
+
+# A session and what its user and app say of it. Every session has a user; few apps were ever revoked as a whole.
+_session_with_owners = sessions.join(users, users.c.user_id == sessions.c.user_id).outerjoin(
+    apps, apps.c.app_id == sessions.c.app_id
+)
+_user_position = users.c.position
+_app_position = func.coalesce(apps.c.position, 0)
+_app_is_later = _app_position > _user_position
+
+
+def _of_later(name: str) -> ColumnElement[Any]:
+    return case((_app_is_later, apps.c[name]), else_=users.c[name]).label(f"dead_{name}")
+
+
+def select_sessions() -> Select[Any]:
+    """Return a query for sessions, to be read with `to_session`, `to_user` and `killed`."""
+    return select(
+        sessions,
+        users.c.created_at.label("user_created_at"),
+        users.c.position.label("user_position"),
+        *(users.c[name] for name in _USER_STATE),
+        case((_app_is_later, _app_position), else_=_user_position).label("dead_below"),
+        _of_later("position_reason"),
+        _of_later("position_at"),
+        _of_later("position_by"),
+    ).select_from(_session_with_owners)
+
+
+_USER_STATE = ("roles", "external_id", "blocked_at", "blocked_until", "blocked_reason", "blocked_by")
+
+
+def is_refreshable(now: datetime) -> ColumnElement[bool]:
+    """Return the condition, over `select_sessions`, of a session that can still be refreshed at *now*."""
+    return and_(
+        sessions.c.ended_at.is_(None),
+        sessions.c.refresh_expires_at > now,
+        sessions.c.position >= _user_position,
+        sessions.c.position >= _app_position,
+    )
+
+
+def is_unsettled(now: datetime) -> ColumnElement[bool]:
+    """Return the condition, over the sessions table alone, of a row that a revocation at *now* has to end."""
+    return and_(
+        sessions.c.ended_at.is_(None),
+        or_(sessions.c.refresh_expires_at > now, sessions.c.latest_access_expiry > accepted_from(now)),
+    )
+
+
+def to_session(row: Row[Any]) -> Session:
+    """Return the session as its own row has it."""
+    ended = None
+    if row.ended_at is not None:
+        ended = Ended(reason=EndReason(row.end_reason), at=row.ended_at, by=row.ended_by)
+    return Session(
+        session_id=row.session_id,
+        user_id=row.user_id,
+        app_id=row.app_id,
+        openid=row.openid,
+        created_at=row.created_at,
+        rotated_at=row.rotated_at,
+        refresh_expires_at=row.refresh_expires_at,
+        absolute_end=row.absolute_end,
+        access_expires_at=row.access_expires_at,
+        counter=row.counter,
+        nonce_hash=row.nonce_hash,
+        mac_key_id=row.mac_key_id,
+        position=row.position,
+        client=ClientInfo(
+            ip=row.ip, user_agent=row.user_agent, device_id=row.device_id, device_name=row.device_name
+        ),
+        ended=ended,
+    )
+
+
+def killed(row: Row[Any]) -> Ended | None:
+    """Return how the user's or the app's position killed the session of `select_sessions`, if one did."""
+    if row.position >= row.dead_below:
+        return None
+    return Ended(reason=EndReason(row.dead_position_reason), at=row.dead_position_at, by=row.dead_position_by)
+
+
+def shown(row: Row[Any]) -> Session:
+    """Return the session of `select_sessions` as a reader must see it: ended also where only a position killed it."""
+    session = to_session(row)
+    if session.ended is None and (ended := killed(row)) is not None:
+        return replace(session, ended=ended)
+    return session
+
+
+def to_user(row: Row[Any], *, created_at: datetime, position: int) -> User:
+    """Return the user; the two columns that clash with a session's are passed by name."""
+    block = None
+    if row.blocked_at is not None:
+        block = Block(
+            reason=row.blocked_reason, by=row.blocked_by, at=row.blocked_at, until=row.blocked_until
+        )
+    return User(
+        user_id=row.user_id,
+        created_at=created_at,
+        position=position,
+        roles=tuple(json.loads(row.roles)),
+        external_id=row.external_id,
+        block=block,
+    )
+
+
+def to_fact(row: Row[Any]) -> Fact:
+    """Return a fact of the log."""
+    return Fact(
+        position=row.position,
+        kind=FactKind(row.kind),
+        target=row.target,
+        reason=EndReason(row.reason),
+        useful_until=row.useful_until,
+        app_filter=row.app_filter,
+        fact_id=row.fact_id,
+    )

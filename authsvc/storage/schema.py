@@ -1,0 +1,184 @@
+"""
+The tables, as SQLAlchemy Core knows them, in types that mean the same on SQLite and PostgreSQL.
+
+Instants are BIGINT microseconds since 1970, because SQLite has no timestamps and text ones do not compare alike
+everywhere. There are no foreign keys on purpose: docs/decisions/0003-storage.md. The migrations create these
+tables; a test proves that both say the same.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_TICK = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware UTC datetime, kept as microseconds since 1970; exact in both directions."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        """Return what is stored; a naive datetime is a programming error and raises TypeError."""
+        del dialect
+        return None if value is None else (value - _EPOCH) // _TICK
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Return the instant as aware UTC."""
+        del dialect
+        return None if value is None else _EPOCH + value * _TICK
+
+
+metadata = MetaData()
+
+_ID = String(22)  # domain.ids
+_APP_ID = String(64)
+_OPENID = String(128)
+
+# `position` is that of the last revocation of all the user's sessions (0: none), with its reason, time and author.
+users = Table(
+    "users",
+    metadata,
+    Column("user_id", _ID, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("position", BigInteger, nullable=False, server_default="0"),
+    Column("position_reason", SmallInteger, nullable=False, server_default="0"),
+    Column("position_at", Instant),
+    Column("position_by", String(128), nullable=False, server_default=""),
+    Column("roles", Text, nullable=False, server_default="[]"),  # a JSON array of strings
+    Column("external_id", String(255), unique=True),
+    Column("blocked_at", Instant),
+    Column("blocked_until", Instant),
+    Column("blocked_reason", Text, nullable=False, server_default=""),
+    Column("blocked_by", String(128), nullable=False, server_default=""),
+)
+
+# Only apps that were ever revoked as a whole have a row.
+apps = Table(
+    "apps",
+    metadata,
+    Column("app_id", _APP_ID, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("position_reason", SmallInteger, nullable=False),
+    Column("position_at", Instant, nullable=False),
+    Column("position_by", String(128), nullable=False),
+)
+
+# The two newest session keys, sealed, each with the time of its exchange.
+identities = Table(
+    "identities",
+    metadata,
+    Column("app_id", _APP_ID, primary_key=True),
+    Column("openid", _OPENID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("session_key", LargeBinary, nullable=False),
+    Column("session_key_at", Instant, nullable=False),
+    Column("previous_session_key", LargeBinary),
+    Column("previous_session_key_at", Instant),
+    Index("identities_by_user", "user_id"),
+)
+
+unionids = Table(
+    "unionids",
+    metadata,
+    Column("platform_group", String(64), primary_key=True),
+    Column("unionid", _OPENID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("unionids_by_user", "user_id", "platform_group"),
+)
+
+# `access_expires_at` is the `exp` handed out with the newest refresh token: a replay carries it again.
+# `latest_access_expiry` is the largest ever handed out: jitter, or a lifetime configured shorter since, can put an
+# older token's `exp` behind the newest one's, and a revocation fact must outlive them all.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("session_id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("app_id", _APP_ID, nullable=False),
+    Column("openid", _OPENID, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("rotated_at", Instant, nullable=False),
+    Column("refresh_expires_at", Instant, nullable=False),
+    Column("absolute_end", Instant, nullable=False),
+    Column("access_expires_at", Instant, nullable=False),
+    Column("latest_access_expiry", Instant, nullable=False),
+    Column("counter", BigInteger, nullable=False),
+    Column("nonce_hash", LargeBinary(32), nullable=False),
+    Column("mac_key_id", LargeBinary(4), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("ip", String(64), nullable=False),
+    Column("user_agent", Text, nullable=False),
+    Column("device_id", Text, nullable=False),
+    Column("device_name", Text, nullable=False),
+    Column("ended_at", Instant),
+    Column("end_reason", SmallInteger),
+    Column("ended_by", String(128)),
+    # Newest first by user (and what a login or a revocation of the user looks through) and by app.
+    Index("sessions_by_user", "user_id", "created_at", "session_id"),
+    Index("sessions_by_app", "app_id", "created_at", "session_id"),
+    # Retention works by the one end that never moves, so that a rotation touches no index.
+    Index("sessions_by_absolute_end", "absolute_end"),
+)
+
+revocations = Table(
+    "revocations",
+    metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("fact_id", LargeBinary(8), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("target", String(128), nullable=False),
+    Column("reason", SmallInteger, nullable=False),
+    Column("useful_until", Instant),
+    Column("app_filter", _APP_ID, nullable=False),
+    Column("written_at", Instant, nullable=False),
+    Index("revocations_by_usefulness", "useful_until"),
+)
+
+# One row, id 1.
+log_head = Table(
+    "log_head",
+    metadata,
+    Column("id", SmallInteger, primary_key=True, autoincrement=False),
+    Column("incarnation", LargeBinary(8), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("compacted_through", BigInteger, nullable=False),
+)
+
+login_codes = Table(
+    "login_codes",
+    metadata,
+    Column("app_id", _APP_ID, primary_key=True),
+    Column("code_hash", LargeBinary(32), primary_key=True),
+    Column("expires_at", Instant, nullable=False),
+    Index("login_codes_by_expiry", "expires_at"),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", String(128), primary_key=True),
+    Column("alg", String(16), nullable=False),
+    Column("public_jwk", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("withdrawn_at", Instant),
+    Column("withdrawn_by", String(128), nullable=False, server_default=""),
+)

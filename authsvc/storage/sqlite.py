@@ -1,0 +1,105 @@
+"""
+SQLite: one file, two engines (DESIGN section 5).
+
+Reads run in a small pool of threads, each read in one deferred transaction (a snapshot) on a connection that may not
+write. Writes go through the one `Writer`.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Self, TypeVar
+
+from sqlalchemy import insert, select
+
+from authsvc.domain.errors import StoreUnavailable
+from authsvc.ports import Clock, Entropy, Written
+from authsvc.storage.engines import READERS, database_path, reading_engine, writing_engine
+from authsvc.storage.faults import DRIVER_ERRORS, unavailable
+from authsvc.storage.schema import log_head
+from authsvc.storage.store import SqlStore
+from authsvc.storage.tx import HEAD_ID, ReadUnit, Tx, View, WriteUnit
+from authsvc.storage.versions import check_schema
+from authsvc.storage.writer import Writer
+
+T = TypeVar("T")
+
+
+class SqliteStore(SqlStore):
+    """Implements ports.Store on one SQLite file, which other processes of this host may have open as well."""
+
+    @classmethod
+    async def open(cls, url_or_path: str | Path, *, clock: Clock, entropy: Entropy) -> Self:
+        """
+        Return a store on an existing database of the present schema.
+
+        Raises:
+            SchemaNotCurrent: nobody migrated it, or a newer release did.
+            StoreUnavailable: it cannot be read or written.
+
+        """
+        path = database_path(url_or_path)
+        await asyncio.to_thread(check_schema, path)
+        runner = SqliteRunner(path, clock=clock, entropy=entropy)
+        store = cls(runner)
+        try:
+            await runner.write(_ensure_head)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+
+class SqliteRunner:
+    """Runs units of work on a SQLite file; what `SqlStore` needs of a backend."""
+
+    def __init__(self, path: Path, *, clock: Clock, entropy: Entropy) -> None:
+        self._clock = clock
+        self._reads = reading_engine(path)
+        self._writer = Writer(writing_engine(path), clock=clock, entropy=entropy)
+        self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="authsvc-sqlite-reader")
+        self._closed = False
+
+    async def read(self, unit: ReadUnit[T]) -> T:
+        """
+        Return what the unit sees in one snapshot.
+
+        Raises:
+            StoreUnavailable: closed, or the database failed.
+
+        """
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit)
+
+    async def write(self, unit: WriteUnit[T]) -> Written[T]:
+        """See `Writer.run`."""
+        return await self._writer.run(unit)
+
+    async def close(self) -> None:
+        """Finish what was begun, then let go of the file. Idempotent."""
+        self._closed = True
+        await self._writer.close()
+        await asyncio.to_thread(self._pool.shutdown)
+        self._reads.dispose()
+
+    def _look(self, unit: ReadUnit[T]) -> T:
+        try:
+            with self._reads.connect() as connection:
+                connection.exec_driver_sql("BEGIN")
+                try:
+                    return unit(View(connection=connection, now=self._clock.now()))
+                finally:
+                    connection.exec_driver_sql("ROLLBACK")
+        except DRIVER_ERRORS as error:
+            raise unavailable(error) from None
+
+
+def _ensure_head(tx: Tx) -> None:
+    """Give a new database its first incarnation."""
+    if tx.connection.execute(select(log_head.c.id)).one_or_none() is None:
+        tx.connection.execute(
+            insert(log_head).values(
+                id=HEAD_ID, incarnation=tx.fresh_incarnation(), position=0, compacted_through=0
+            )
+        )

@@ -1,0 +1,176 @@
+"""ports.Store over any backend that runs units of work: each method is one of them, no more."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol, TypeVar
+
+from authsvc.domain.apps import App
+from authsvc.domain.refresh_token import RefreshToken
+from authsvc.domain.revocations import Fact, LogHead
+from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.domain.users import Block, User
+from authsvc.ports import (
+    Opened,
+    Opening,
+    Rotation,
+    RotationRefused,
+    SessionQuery,
+    SigningKeyRecord,
+    UserIsBlocked,
+    Written,
+)
+from authsvc.storage import codes, endings, listings, log, logins, refreshes, signing_keys
+from authsvc.storage.tx import ReadUnit, WriteUnit, read_head
+
+T = TypeVar("T")
+
+
+class Runner(Protocol):
+    """
+    A backend. Every write is one transaction (or a savepoint of one), committed with an fsync before it returns.
+
+    Driver errors come out as StoreUnavailable; a cancelled caller never cuts a unit in half.
+    """
+
+    async def read(self, unit: ReadUnit[T]) -> T:
+        """Return what the unit sees in one snapshot."""
+        ...
+
+    async def write(self, unit: WriteUnit[T]) -> Written[T]:
+        """Return the unit's durable result."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what was begun; later units raise StoreUnavailable."""
+        ...
+
+
+class SqlStore:
+    """Implements ports.Store."""
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+
+    async def close(self) -> None:
+        """Finish what was begun, then let go of the database; later calls raise StoreUnavailable. Idempotent."""
+        await self._runner.close()
+
+    async def ping(self) -> None:
+        """See ports.Store.ping."""
+        await self._runner.read(lambda view: read_head(view.connection))
+
+    async def claim_code(self, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool:
+        """See ports.SessionStore.claim_code."""
+        written = await self._runner.write(
+            lambda tx: codes.claim_code(tx, app_id=app_id, code_hash=code_hash, ttl=ttl)
+        )
+        return written.value
+
+    async def release_code(self, *, app_id: str, code_hash: bytes) -> None:
+        """See ports.SessionStore.release_code."""
+        await self._runner.write(lambda tx: codes.release_code(tx, app_id=app_id, code_hash=code_hash))
+
+    async def open_session(self, opening: Opening) -> Written[Opened | UserIsBlocked]:
+        """See ports.SessionStore.open_session."""
+        return await self._runner.write(lambda tx: logins.open_session(tx, opening))
+
+    async def rotate(
+        self,
+        token: RefreshToken,
+        *,
+        apps: Mapping[str, App],
+        mac_key_id: bytes,
+        jitter: float,
+        client: ClientInfo,
+    ) -> Written[Rotation | RotationRefused | UserIsBlocked]:
+        """See ports.SessionStore.rotate."""
+        presented = refreshes.Presented(
+            token=token, apps=apps, mac_key_id=mac_key_id, jitter=jitter, client=client
+        )
+        return await self._runner.write(lambda tx: refreshes.rotate(tx, presented))
+
+    async def end_session(
+        self,
+        session_id: str,
+        *,
+        reason: EndReason,
+        by: str,
+        nonce_hash: bytes | None = None,
+        fact_until: datetime | None = None,
+    ) -> Written[int | None]:
+        """See ports.SessionStore.end_session."""
+        return await self._runner.write(
+            lambda tx: endings.end_session(
+                tx, session_id, reason=reason, by=by, nonce_hash=nonce_hash, fact_until=fact_until
+            )
+        )
+
+    async def end_user_sessions(
+        self, user_id: str, *, app_id: str = "", reason: EndReason, by: str
+    ) -> Written[int | None]:
+        """See ports.SessionStore.end_user_sessions."""
+        return await self._runner.write(
+            lambda tx: endings.end_user_sessions(tx, user_id, app_id=app_id, reason=reason, by=by)
+        )
+
+    async def end_app_sessions(
+        self, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta
+    ) -> Written[int]:
+        """See ports.SessionStore.end_app_sessions."""
+        return await self._runner.write(
+            lambda tx: endings.end_app_sessions(
+                tx, app_id, reason=reason, by=by, longest_lifetime=longest_lifetime
+            )
+        )
+
+    async def block_user(self, user_id: str, *, block: Block) -> Written[int | None]:
+        """See ports.SessionStore.block_user."""
+        return await self._runner.write(lambda tx: endings.block_user(tx, user_id, block=block))
+
+    async def unblock_user(self, user_id: str) -> bool:
+        """See ports.SessionStore.unblock_user."""
+        return (await self._runner.write(lambda tx: endings.unblock_user(tx, user_id))).value
+
+    async def get_user(self, user_id: str) -> User | None:
+        """See ports.SessionStore.get_user."""
+        return await self._runner.read(lambda view: listings.get_user(view, user_id))
+
+    async def get_session(self, session_id: str) -> Session | None:
+        """See ports.SessionStore.get_session."""
+        return await self._runner.read(lambda view: listings.get_session(view, session_id))
+
+    async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
+        """See ports.SessionStore.list_sessions."""
+        return await self._runner.read(lambda view: listings.list_sessions(view, query))
+
+    async def read_head(self) -> LogHead:
+        """See ports.RevocationLog.read_head."""
+        return await self._runner.read(lambda view: read_head(view.connection))
+
+    async def read_from(self, position: int, *, limit: int) -> tuple[LogHead, Sequence[Fact]]:
+        """See ports.RevocationLog.read_from."""
+        return await self._runner.read(lambda view: log.read_from(view, position, limit=limit))
+
+    async def read_live(self, *, after: int, limit: int) -> tuple[LogHead, Sequence[Fact]]:
+        """See ports.RevocationLog.read_live."""
+        return await self._runner.read(lambda view: log.read_live(view, after=after, limit=limit))
+
+    async def begin_incarnation(self, *, above: int) -> LogHead:
+        """See ports.RevocationLog.begin_incarnation."""
+        return (await self._runner.write(lambda tx: log.begin_incarnation(tx, above=above))).value
+
+    async def write_key_withdrawal(self, kid: str, *, by: str) -> Written[bool]:
+        """See ports.RevocationLog.write_key_withdrawal."""
+        return await self._runner.write(lambda tx: signing_keys.write_key_withdrawal(tx, kid, by=by))
+
+    async def list_signing_keys(self) -> Sequence[SigningKeyRecord]:
+        """See ports.KeyStore.list_signing_keys."""
+        return await self._runner.read(signing_keys.list_signing_keys)
+
+    async def add_signing_key(self, record: SigningKeyRecord) -> None:
+        """See ports.KeyStore.add_signing_key."""
+        await self._runner.write(lambda tx: signing_keys.add_signing_key(tx, record))
+
+    async def activate_first_key(self) -> None:
+        """See ports.KeyStore.activate_first_key."""
+        await self._runner.write(signing_keys.activate_first_key)

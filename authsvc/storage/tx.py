@@ -1,0 +1,174 @@
+"""
+What a unit of work sees: a connection inside a transaction, the present instant, and the log's head.
+
+Units of work are plain synchronous functions over `View` (reads) or `Tx` (writes), in files by noun, so that every
+backend runs the very same ones. How transactions begin, batch and commit is the backend's business (`writer.py`,
+`sqlite.py`). Lock order: users row, apps row, session, log head last. A unit finds-or-makes by SELECT then INSERT: a
+backend with concurrent writers runs a unit again whose INSERT met a unique violation; SQLite has one writer at a time.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TypeVar
+
+from sqlalchemy import Connection, insert, select, update
+
+from authsvc.domain.apps import LEEWAY
+from authsvc.domain.cursors import INCARNATION_BYTES, INCARNATION_STEP
+from authsvc.domain.errors import StoreUnavailable
+from authsvc.domain.revocations import FACT_ID_BYTES, Fact, FactKind, LogHead
+from authsvc.domain.sessions import EndReason
+from authsvc.ports import Entropy
+from authsvc.storage.schema import log_head, revocations
+
+T = TypeVar("T")
+HEAD_ID = 1
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """One consistent snapshot and the instant at which it is looked at."""
+
+    connection: Connection
+    now: datetime
+
+
+class Ledger:
+    """
+    The log's head as a transaction sees and moves it; shared by all units of one batch.
+
+    The row is read at most once and written at most once, when something moved it: a transaction without a fact
+    never writes it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._stored: LogHead | None = None
+        self._head: LogHead | None = None
+        self._locked = False
+
+    @property
+    def head(self) -> LogHead:
+        """The head, facts of this transaction included."""
+        if self._head is None:
+            self._head = self._stored = read_head(self._connection)
+        return self._head
+
+    def take(self) -> int:
+        """Return the next position, holding the row from now on: nobody else gets one before we commit."""
+        self._lock()
+        self._head = replace(self.head, position=self.head.position + 1)
+        return self._head.position
+
+    def restart(self, *, incarnation: bytes, above: int) -> LogHead:
+        """Return the head of a new incarnation, a step above *above* and all that was (DESIGN section 5)."""
+        self._lock()
+        start = max(above, self.head.position) + INCARNATION_STEP
+        self._head = replace(self.head, incarnation=incarnation, position=start)
+        return self._head
+
+    def rewind(self, head: LogHead | None) -> None:
+        """Take back what a unit that failed had moved; *head* is what `peek` said before it began."""
+        self._head = head or self._stored
+
+    def peek(self) -> LogHead | None:
+        """Return the head if it was read already."""
+        return self._head
+
+    def flush(self) -> LogHead:
+        """Write the head if it moved; return it."""
+        head = self.head
+        if head != self._stored:
+            self._connection.execute(
+                update(log_head)
+                .where(log_head.c.id == HEAD_ID)
+                .values(incarnation=head.incarnation, position=head.position)
+            )
+        return head
+
+    def _lock(self) -> None:
+        if not self._locked:
+            # Re-read under the lock: on a backend with concurrent writers an earlier look may be old by now.
+            self._head = self._stored = read_head(self._connection, lock=True)
+            self._locked = True
+
+
+@dataclass(frozen=True, slots=True)
+class Tx(View):
+    """A `View` that may write; `facts` collects what the unit added to the log."""
+
+    entropy: Entropy
+    ledger: Ledger
+    facts: list[Fact] = field(default_factory=list)
+
+    def write_fact(
+        self,
+        kind: FactKind,
+        target: str,
+        *,
+        reason: EndReason,
+        useful_until: datetime | None,
+        app_filter: str = "",
+    ) -> Fact:
+        """Add a fact to the log and return it with its position. The last thing a unit does: it locks the head."""
+        fact = Fact(
+            position=self.ledger.take(),
+            kind=kind,
+            target=target,
+            reason=reason,
+            useful_until=useful_until,
+            app_filter=app_filter,
+            fact_id=self.entropy.token_bytes(FACT_ID_BYTES),
+        )
+        self.connection.execute(
+            insert(revocations).values(
+                position=fact.position,
+                fact_id=fact.fact_id,
+                kind=fact.kind.value,
+                target=fact.target,
+                reason=int(fact.reason),
+                useful_until=fact.useful_until,
+                app_filter=fact.app_filter,
+                written_at=self.now,
+            )
+        )
+        self.facts.append(fact)
+        return fact
+
+    def fresh_incarnation(self) -> bytes:
+        """Return a random name for an incarnation of the log."""
+        return self.entropy.token_bytes(INCARNATION_BYTES)
+
+
+ReadUnit = Callable[[View], T]
+WriteUnit = Callable[[Tx], T]
+
+
+def read_head(connection: Connection, *, lock: bool = False) -> LogHead:
+    """
+    Return the log's head, holding its row if *lock*.
+
+    Raises:
+        StoreUnavailable: the row is missing; the database was never opened by a store.
+
+    """
+    query = select(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through).where(
+        log_head.c.id == HEAD_ID
+    )
+    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    if row is None:
+        raise StoreUnavailable("the log has no head")
+    return LogHead(
+        incarnation=row.incarnation, position=row.position, compacted_through=row.compacted_through
+    )
+
+
+def could_be_accepted(latest_access_expiry: datetime, *, now: datetime) -> bool:
+    """Tell whether a verifier may still accept an access token with this `exp`."""
+    return accepted_from(now) < latest_access_expiry
+
+
+def accepted_from(now: datetime) -> datetime:
+    """Return the `exp` up to which (inclusive) no verifier accepts a token any more: now less the leeway."""
+    return now - LEEWAY
