@@ -1,0 +1,178 @@
+"""
+The settings by section. Each section is a model whose `complaints` says what is wrong with it, all at once.
+
+Field names are option names (`grpc_port` → `--grpc-port`), environment variables (`AUTHSVC_GRPC_PORT`) and TOML
+keys alike. Durations are seconds. Descriptions are the help texts.
+"""
+
+from collections.abc import Iterator
+from enum import StrEnum
+from ipaddress import ip_address
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, SecretStr
+from pydantic_settings import NoDecode
+
+from authsvc.domain.principals import Role
+
+
+class Environment(StrEnum):
+    """Where we run. `prod` unless somebody says otherwise: forgetting to say must not weaken anything."""
+
+    DEV = "dev"
+    TEST = "test"
+    PROD = "prod"
+
+
+def _split(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+# NoDecode: in the environment a list is comma separated, not JSON.
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+Port = Annotated[int, Field(ge=0, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86400)]
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a listener on *host* is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class Section(BaseModel):
+    """A group of settings that can say what is wrong with it."""
+
+    def complaints(self, environment: Environment) -> Iterator[str]:
+        """Yield one sentence per problem."""
+        del environment
+        yield from ()
+
+
+class GeneralSection(Section):
+    """Who we are and how we speak."""
+
+    env: Environment = Field(Environment.PROD, description="dev, test or prod; prod refuses what is unsafe")
+    issuer: str = Field("authsvc", min_length=1, description="The claim iss of every access token")
+    log_format: Literal["auto", "json", "human"] = Field(
+        "auto", description="auto: human on a terminal, else JSON"
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Least level that is logged"
+    )
+    ready_file: str = Field("", description="File that receives the addresses as JSON once all parts serve")
+
+    def complaints(self, environment: Environment) -> Iterator[str]:
+        """See Section.complaints."""
+        if environment is Environment.PROD and self.log_level == "debug":
+            yield "log_level: debug is refused in prod"
+
+
+class StoreSection(Section):
+    """The record."""
+
+    database_url: SecretStr | None = Field(
+        None, description="Where the record lives, e.g. sqlite:///var/lib/authsvc.db"
+    )
+
+
+class KeySection(Section):
+    """Keys. Private parts come from files and the environment, never from the database."""
+
+    master_keys: SecretStr | None = Field(
+        None, description="Ring of base64 32-byte keys, comma separated, the current one first"
+    )
+    signing_keys_dir: str = Field("", description="Directory of PEM files, one private signing key each")
+
+
+class AppSection(Section):
+    """The mini-programs."""
+
+    apps_file: str = Field("", description="TOML file that lists the mini-programs")
+    default_app: str = Field("", description="App id used where a request names none")
+    wechat_allow_hosts: Names = Field(
+        (), description="WeChat hosts allowed in prod beside the official ones, by name"
+    )
+
+
+class GrpcSection(Section):
+    """The gRPC server."""
+
+    grpc_host: str = Field("127.0.0.1", description="Address the gRPC server binds")
+    grpc_port: Port = Field(50051, description="Port of the gRPC server; 0 takes a free one")
+    grpc_reflection: bool | None = Field(None, description="Server reflection; by default on in dev and test")
+    drain_wait: Annotated[float, Field(ge=0, le=300)] = Field(
+        1.0, description="Seconds to announce NOT_SERVING before calls are refused"
+    )
+    stop_grace: Seconds = Field(10.0, description="Seconds that running calls may take when stopping")
+    connection_age: Seconds = Field(1800.0, description="Seconds after which a client connection is renewed")
+    local_roles: Annotated[tuple[Role, ...], NoDecode, BeforeValidator(_split)] = Field(
+        tuple(Role), description="Roles of the caller `local`, while no caller authenticator is configured"
+    )
+
+    def complaints(self, environment: Environment) -> Iterator[str]:
+        """See Section.complaints."""
+        del environment
+        if not is_loopback(self.grpc_host):
+            yield (
+                "grpc_host: without a caller authenticator the gRPC server binds loopback only; "
+                "anybody who reaches it may do anything"
+            )
+
+
+class VerifySection(Section):
+    """Verification."""
+
+    hard_bound: Annotated[float, Field(ge=1, le=300)] = Field(
+        30.0, description="Seconds after which unconfirmed knowledge of revocations decides nothing"
+    )
+    token_cache_size: Annotated[int, Field(ge=1, le=10_000_000)] = Field(
+        50_000, description="How many verified tokens are remembered, about 1.5 kB each"
+    )
+
+
+class EdgeSection(Section):
+    """The HTTP edge."""
+
+    http_host: str = Field("127.0.0.1", description="Address the HTTP edge binds")
+    http_port: Port = Field(8080, description="Port of the HTTP edge; 0 takes a free one")
+    grpc_target: str = Field(
+        "127.0.0.1:50051", min_length=1, description="Where the edge finds the gRPC server"
+    )
+    trusted_proxies: Names = Field(
+        (), description="Networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8"
+    )
+    language: Literal["zh", "en"] = Field(
+        "zh", description="Language of messages where a request asks for none"
+    )
+
+
+class OpsSection(Section):
+    """Metrics and health, on a listener of their own."""
+
+    ops_host: str = Field("127.0.0.1", description="Address the operations listener binds")
+    ops_port: Port = Field(9464, description="Port for metrics and health; 0 takes a free one")
+
+
+class SandboxSection(Section):
+    """The WeChat sandbox."""
+
+    sandbox_host: str = Field("127.0.0.1", description="Address the WeChat sandbox binds")
+    sandbox_port: Port = Field(8090, description="Port of the WeChat sandbox; 0 takes a free one")
+
+
+SECTIONS: tuple[type[Section], ...] = (
+    GeneralSection,
+    StoreSection,
+    KeySection,
+    AppSection,
+    GrpcSection,
+    VerifySection,
+    EdgeSection,
+    OpsSection,
+    SandboxSection,
+)
