@@ -125,7 +125,11 @@ class Fault:
         return FAULTS[self.name]
 
     def __str__(self) -> str:
-        return self.name if self.kind.param is Param.NONE else f"{self.name};{self.number:g}"
+        if self.kind.param is Param.NONE:
+            return self.name
+        if self.kind.param is Param.SECONDS:
+            return f"{self.name};{self.number:f}".rstrip("0").rstrip(".")
+        return f"{self.name};{int(self.number)}"
 
 
 def parse_fault(text: str) -> Fault:

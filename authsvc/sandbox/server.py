@@ -80,8 +80,6 @@ class SandboxServer:
             OSError: the address cannot be bound.
         """
         assert self._runner is None, "a sandbox server is started once at a time"
-        listener = self._bind()
-        self._port = listener.getsockname()[1]
         runner = web.AppRunner(
             self._application(),
             # aiohttp's access log would write the query, secret included.
@@ -93,7 +91,13 @@ class SandboxServer:
         )
         await runner.setup()
         self._runner = runner
-        await self._listen(listener)
+        try:
+            listener = self._bind()
+            self._port = listener.getsockname()[1]
+            await self._listen(listener)
+        except BaseException:
+            await self.stop()
+            raise
 
     async def stop(self) -> None:
         """
@@ -196,7 +200,7 @@ class SandboxServer:
             switchboard=self,
         )
         app.router.add_routes(handlers.routes())
-        app.router.add_route("*", sns.PATH, endpoint)
+        app.router.add_route("*", sns.PATH, endpoint.answer)
         app.router.add_route("*", "/{rest:.*}", self._unknown)
         return app
 
@@ -240,7 +244,11 @@ class SandboxServer:
     async def _listen(self, listener: socket.socket) -> None:
         assert self._runner is not None, "listening starts after the runner is set up"
         site = web.SockSite(self._runner, listener, backlog=1024)
-        await site.start()
+        try:
+            await site.start()
+        except BaseException:
+            listener.close()
+            raise
         self._site = site
 
     async def _reopen(self) -> None:

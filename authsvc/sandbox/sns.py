@@ -57,7 +57,7 @@ class CodeToSession:
         self._clock = clock
         self._entropy = entropy
 
-    async def __call__(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, request: web.Request) -> web.StreamResponse:
         """
         WeChat's answer to one request, or the failure chosen for it; 400 where the fault asked for does
         not exist. The wait of a fault ends with the connection.
