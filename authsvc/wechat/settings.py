@@ -48,7 +48,7 @@ class WeChatApp:
         """
         if not self.app_id or not self.secret:
             raise ValueError(f"app {self.app_id!r} needs an app_id and a secret")
-        for url in self.urls:
+        for url in (self.base_url, *(self.backup_urls or ())):
             _check_origin(self.app_id, url)
         for name in ("deadline", "connect_timeout", "breaker_cool_off"):
             if getattr(self, name) <= _NOTHING:
