@@ -88,10 +88,17 @@ def to_session(row: Row[Any]) -> Session:
 
 
 def killed(row: Row[Any]) -> Ended | None:
-    """Return how the user's or the app's position killed the session of `select_sessions`, if one did."""
+    """
+    Return how the user's or the app's position killed the session of `select_sessions`, if one did.
+
+    A session that had expired by then, tokens and all, was not killed by it: the first reason stands.
+    """
     if row.position >= row.dead_below:
         return None
-    return Ended(reason=EndReason(row.dead_position_reason), at=row.dead_position_at, by=row.dead_position_by)
+    at = row.dead_position_at
+    if row.refresh_expires_at <= at and row.latest_access_expiry <= accepted_from(at):
+        return None
+    return Ended(reason=EndReason(row.dead_position_reason), at=at, by=row.dead_position_by)
 
 
 def shown(row: Row[Any]) -> Session:

@@ -1,0 +1,34 @@
+"""
+What every backend of ports.Store must do, one class per noun.
+
+A backend's test module imports the classes and defines the fixture `backend` (`world.Backend`); the cases know
+nothing else of it.
+"""
+
+from tests.storage.conformance.apps import TestAppEndings
+from tests.storage.conformance.codes import TestLoginCodes
+from tests.storage.conformance.delivery import TestDelivery
+from tests.storage.conformance.endings import TestSessionEndings
+from tests.storage.conformance.identities import TestIdentities
+from tests.storage.conformance.listings import TestListings
+from tests.storage.conformance.log import TestLog
+from tests.storage.conformance.logins import TestLogins
+from tests.storage.conformance.races import TestRaces
+from tests.storage.conformance.refreshes import TestRefreshes
+from tests.storage.conformance.signing_keys import TestSigningKeys
+from tests.storage.conformance.users import TestUserEndings
+
+__all__ = [
+    "TestAppEndings",
+    "TestDelivery",
+    "TestIdentities",
+    "TestListings",
+    "TestLog",
+    "TestLoginCodes",
+    "TestLogins",
+    "TestRaces",
+    "TestRefreshes",
+    "TestSessionEndings",
+    "TestSigningKeys",
+    "TestUserEndings",
+]
