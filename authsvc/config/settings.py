@@ -119,11 +119,15 @@ class _ElsewhereSource(PydanticBaseSettingsSource):
 
 
 def load_settings(
-    options: Mapping[str, Any] | None = None, *, environ: Mapping[str, str] | None = None
+    options: Mapping[str, Any] | None = None,
+    *,
+    environ: Mapping[str, str] | None = None,
+    defaults: Mapping[str, Any] | None = None,
 ) -> Settings:
     """
     Read the settings: options first, then environment (with `*_FILE`, `*_COMMAND`), `.env`, the TOML file.
 
+    *defaults* take the place of the fields' own.
     The TOML file is named by AUTHSVC_CONFIG. `.env` of the working directory is read outside prod only: a file that
     lies around must not configure production.
 
@@ -134,7 +138,12 @@ def load_settings(
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in (options or {}).items() if value is not None}
     toml = environ.get(CONFIG_VARIABLE, "")
-    stage = given.get("env") or environ.get(PREFIX + "ENV") or _toml_env(toml) or Environment.PROD
+    stage = (
+        given.get("env")
+        or environ.get(PREFIX + "ENV")
+        or _toml_env(toml)
+        or (defaults or {}).get("env", "prod")
+    )
     complaints: list[str] = []
     if _DOTENV.is_file():
         if stage == Environment.PROD:
@@ -146,7 +155,7 @@ def load_settings(
         toml = ""
     settings: Settings | None = None
     try:
-        settings = _sourced(given, environ, toml=toml)()
+        settings = _sourced(given, environ, toml=toml, defaults=defaults or {})()
         complaints.extend(settings.all_complaints())
     except ValidationError as error:
         complaints.extend(
@@ -161,7 +170,9 @@ def load_settings(
     return settings
 
 
-def _sourced(given: Mapping[str, Any], environ: Mapping[str, str], *, toml: str) -> type[Settings]:
+def _sourced(
+    given: Mapping[str, Any], environ: Mapping[str, str], *, toml: str, defaults: Mapping[str, Any]
+) -> type[Settings]:
     class Sourced(Settings):
         @classmethod
         def settings_customise_sources(
@@ -180,6 +191,7 @@ def _sourced(given: Mapping[str, Any], environ: Mapping[str, str], *, toml: str)
             ]
             if toml:
                 sources.append(TomlConfigSettingsSource(settings_cls, toml_file=toml))
+            sources.append(InitSettingsSource(settings_cls, init_kwargs=dict(defaults)))
             return tuple(sources)
 
     return Sourced

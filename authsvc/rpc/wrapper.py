@@ -87,12 +87,12 @@ class Wrapper:
         self._entropy = entropy
         self._observer = observer
 
-    def service(self, name: str, methods: Service) -> grpc.GenericRpcHandler[Any, Any]:
+    def service(self, name: str, methods: Service) -> "grpc.GenericRpcHandler[Any, Any]":
         """Return the handler of a whole service, each method wrapped."""
         handlers = {method: self._handler(f"/{name}/{method}", what) for method, what in methods.items()}
         return grpc.method_handlers_generic_handler(name, handlers)
 
-    def _handler(self, path: str, method: Method) -> grpc.RpcMethodHandler[Any, Any]:
+    def _handler(self, path: str, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
         policy = POLICIES.get(path)
         match method:
             case Unary():

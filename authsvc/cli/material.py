@@ -1,0 +1,106 @@
+"""Key material and apps of a server, from the configuration; in dev, made on the first start."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+from authsvc.app import Secrets
+from authsvc.cli.options import misconfigured
+from authsvc.config import AppsFileProblem, ConfiguredApp, Settings, load_apps
+from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
+from authsvc.ports import Entropy
+
+
+def configured_secrets(settings: Settings) -> Secrets:
+    """
+    Return the configured key material.
+
+    Raises:
+        Misconfigured: naming everything that is missing or unusable.
+
+    """
+    complaints: list[str] = []
+    master: MasterRing | None = None
+    if settings.master_keys is None:
+        complaints.append("master_keys: is missing; make one with `authsvc keys generate --master`")
+    else:
+        try:
+            master = MasterRing.parse(settings.master_keys.get_secret_value())
+        except ValueError as error:
+            complaints.append(f"master_keys: {error}")
+    signing: DirectoryKeys | None = None
+    if not settings.signing_keys_dir:
+        complaints.append("signing_keys_dir: is missing; fill one with `authsvc keys generate --dir DIR`")
+    else:
+        try:
+            signing = DirectoryKeys.load(Path(settings.signing_keys_dir).expanduser())
+        except KeyProblem as problem:
+            complaints.extend(f"signing_keys_dir: {text}" for text in problem.complaints)
+        except OSError as error:
+            complaints.append(f"signing_keys_dir: {error.strerror}")
+    if signing is not None and not signing.local_keys():
+        complaints.append("signing_keys_dir: holds no key; make one with `authsvc keys generate --dir DIR`")
+    if complaints or master is None or signing is None:
+        raise misconfigured(complaints)
+    return Secrets(master=master, signing=signing)
+
+
+def configured_apps(settings: Settings) -> tuple[ConfiguredApp, ...]:
+    """
+    Return the configured mini-programs.
+
+    Raises:
+        Misconfigured: naming everything that is missing or unusable.
+
+    """
+    if not settings.apps_file:
+        raise misconfigured(["apps_file: is missing; it lists the mini-programs (see docs/configuration.md)"])
+    try:
+        apps = load_apps(
+            settings.apps_file, environment=settings.env, allow_hosts=settings.wechat_allow_hosts
+        )
+    except AppsFileProblem as problem:
+        raise misconfigured(problem.complaints) from None
+    if settings.default_app and settings.default_app not in {app.id for app in apps}:
+        raise misconfigured(["default_app: is not in the apps file"])
+    return apps
+
+
+def configured_database(settings: Settings) -> str:
+    """
+    Return the database's URL.
+
+    Raises:
+        Misconfigured: there is none, or it is not SQLite.
+
+    """
+    if settings.database_url is None:
+        raise misconfigured(["database_url: is missing, e.g. sqlite:///var/lib/authsvc/authsvc.db"])
+    url = settings.database_url.get_secret_value()
+    if not url.startswith("sqlite:"):
+        raise misconfigured(["database_url: this release speaks SQLite only (sqlite:///path)"])
+    return url
+
+
+def make_dev_secrets(directory: Path, *, entropy: Entropy, now: datetime) -> Secrets:
+    """Return the key material of a development directory, made on the first start (0600, never overwritten)."""
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    master_file = directory / "master.key"
+    if not master_file.exists():
+        descriptor = os.open(master_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(MasterRing.generate(entropy) + "\n")
+    signing_dir = directory / "signing"
+    if not signing_dir.is_dir() or not DirectoryKeys.load(signing_dir).local_keys():
+        write_new(signing_dir, generate_signing_key(), created_at=now)
+        # One prepared key is always published, so that verifiers know the next key before it signs.
+        write_new(signing_dir, generate_signing_key(), created_at=now)
+    try:
+        return Secrets(
+            master=MasterRing.parse(master_file.read_text(encoding="ascii")),
+            signing=DirectoryKeys.load(signing_dir),
+        )
+    except KeyProblem as problem:
+        raise misconfigured([f"{signing_dir}: {text}" for text in problem.complaints]) from None
+    except ValueError as error:
+        raise misconfigured([f"{master_file}: {error}"]) from None

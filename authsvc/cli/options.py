@@ -1,0 +1,69 @@
+"""Settings as command-line options: one option per field, made from the field itself."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from authsvc.config import ConfigProblem, Settings, load_settings
+from authsvc.config.settings import PREFIX, SECRET_FIELDS
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings_options(*names: str, **defaults: Any) -> Callable[[F], F]:
+    """
+    Add the options for these settings; their values arrive as keyword arguments, None where not given.
+
+    *defaults* are shown in the help in place of the settings' own. Secrets are never options: a command line is
+    visible to every user of the machine.
+    """
+
+    def decorate(command: F) -> F:
+        for name in reversed(names):
+            field = Settings.model_fields[name]
+            if name in SECRET_FIELDS:
+                raise ValueError(f"{name} is a secret")
+            default = defaults.get(name, field.default)
+            shown = f"  [env: {PREFIX}{name.upper()}; default: {_shown(default)}]"
+            kind = click.BOOL if field.annotation is bool else click.STRING
+            option = click.option(
+                f"--{name.replace('_', '-')}", name, type=kind, help=(field.description or "") + shown
+            )
+            command = option(command)
+        return command
+
+    return decorate
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, tuple):
+        return ",".join(str(item) for item in default) or "none"
+    return "none" if default in ("", None) else str(default)
+
+
+def read_settings(given: dict[str, Any], **defaults: Any) -> Settings:
+    """
+    Return the settings: options, then environment and files, then *defaults* of this command.
+
+    Raises:
+        click.ClickException: with every complaint; exit status 78 (configuration error, sysexits.h).
+
+    """
+    try:
+        return load_settings(given, defaults=defaults)
+    except ConfigProblem as problem:
+        raise misconfigured(problem.complaints) from None
+
+
+class Misconfigured(click.ClickException):
+    """The configuration cannot be used."""
+
+    exit_code = 78
+
+
+def misconfigured(complaints: Sequence[str]) -> Misconfigured:
+    """Return the exception that lists every complaint."""
+    return Misconfigured(
+        "the configuration cannot be used:\n" + "\n".join(f"  - {text}" for text in complaints)
+    )

@@ -1,0 +1,94 @@
+"""Running parts until a signal: the loop, the signals, the ready file, the telemetry."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from authsvc.app import World
+from authsvc.config import Settings
+from authsvc.domain.errors import StoreUnavailable
+from authsvc.rpc.server import PortTaken
+from authsvc.storage import SchemaNotCurrent
+from authsvc.system import SystemClock, SystemEntropy, process_id
+from authsvc.telemetry import Telemetry, configure_logging
+
+
+def make_world(settings: Settings, *, service: str) -> World:
+    """Return clock, dice and telemetry of a real process; logs go to standard error."""
+    clock, entropy = SystemClock(), SystemEntropy()
+    human = settings.log_format == "human" or (settings.log_format == "auto" and sys.stderr.isatty())
+    logger = configure_logging(
+        json=not human, level=settings.log_level, service=service, stream=sys.stderr, clock=clock
+    )
+    return World(clock=clock, entropy=entropy, telemetry=Telemetry(logger=logger, entropy=entropy))
+
+
+def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+    """
+    Run *main* with an event that the first SIGINT or SIGTERM sets; a second one stops the process at once.
+
+    Raises:
+        click.ClickException: what an operator can act on (port taken, schema not current, record not reachable).
+
+    """
+
+    async def body() -> None:
+        stopping = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def on_signal(number: int) -> None:
+            if stopping.is_set():
+                os._exit(128 + number)
+            stopping.set()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, on_signal, number)
+        await main(stopping)
+
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            runner.run(body())
+    except (PortTaken, OSError, SchemaNotCurrent, StoreUnavailable) as error:
+        raise click.ClickException(str(error) or type(error).__name__) from None
+
+
+def settle() -> None:
+    """Take what start-up made out of every later garbage collection (pitfalls page, Speed)."""
+    gc.collect()
+    gc.freeze()
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class ReadyFile:
+    """The file that tells scripts where everything listens; there only while everything does."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path) if path else None
+        self.withdraw()
+
+    def announce(self, addresses: Mapping[str, str | int]) -> None:
+        """Write the addresses and our pid, all at once."""
+        if self._path is not None:
+            draft = self._path.with_name(f".{self._path.name}.{process_id()}")
+            draft.write_text(json.dumps({**addresses, "pid": process_id()}) + "\n", encoding="utf-8")
+            draft.replace(self._path)
+
+    def withdraw(self) -> None:
+        """Remove the file, if any."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)

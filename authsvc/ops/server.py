@@ -1,0 +1,101 @@
+"""`/metrics`, `/healthz` (the process lives), `/readyz` (every part says yes), on a listener of its own."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+# A part's own word on whether it is ready: an empty text is yes, anything else says what is missing.
+Probe = Callable[[], Awaitable[str]]
+_LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class OpsServer:
+    """
+    Serves operators' questions.
+
+    *exposition* returns metrics and their media type. With *check_host* only requests that name this machine are
+    answered, so that a web page a developer visits cannot read them (DNS rebinding).
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        exposition: Callable[[], tuple[bytes, str]],
+        probes: Mapping[str, Probe],
+        check_host: bool,
+    ) -> None:
+        self._host = host
+        self._port = port
+        self._exposition = exposition
+        self._probes = probes
+        self._check_host = check_host
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> str:
+        """
+        Serve, and return the base URL; port 0 takes a free one.
+
+        Raises:
+            OSError: the address cannot be bound.
+
+        """
+        app = web.Application(client_max_size=1024, middlewares=[self._guard])
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", self._alive)
+        app.router.add_get("/readyz", self._ready)
+        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=1.0)
+        await runner.setup()
+        site = web.TCPSite(runner, self._host, self._port)
+        try:
+            await site.start()
+        except OSError:
+            await runner.cleanup()
+            raise
+        self._runner = runner
+        port = runner.addresses[0][1]
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        return f"http://{host}:{port}"
+
+    async def stop(self) -> None:
+        """Close the listener. Idempotent."""
+        runner, self._runner = self._runner, None
+        if runner is not None:
+            await runner.cleanup()
+
+    @web.middleware
+    async def _guard(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        if self._check_host and not _is_local(request.host):
+            response: web.StreamResponse = web.json_response({"error": "this listener is local"}, status=421)
+        else:
+            response = await handler(request)
+        response.headers["Cache-Control"] = "no-store"
+        response.headers["X-Content-Type-Options"] = "nosniff"
+        return response
+
+    async def _metrics(self, request: web.Request) -> web.Response:
+        del request
+        body, content_type = self._exposition()
+        return web.Response(body=body, headers={"Content-Type": content_type})
+
+    async def _alive(self, request: web.Request) -> web.Response:
+        del request
+        return web.json_response({"status": "alive"})
+
+    async def _ready(self, request: web.Request) -> web.Response:
+        del request
+        missing = {name: said for name, probe in self._probes.items() if (said := await probe())}
+        if missing:
+            return web.json_response({"status": "not ready", "missing": missing}, status=503)
+        return web.json_response({"status": "ready"})
+
+
+def _is_local(host: str) -> bool:
+    try:
+        return urlsplit(f"//{host}").hostname in _LOCAL_NAMES
+    except ValueError:
+        return False
