@@ -1,4 +1,4 @@
-"""Slots and breaker, per app; and the answers of a sandbox where none may be."""
+"""Slots and breaker, per app."""
 
 import asyncio
 from dataclasses import replace
@@ -9,12 +9,8 @@ import pytest
 from authsvc.domain.errors import (
     LoginCodeInvalid,
     LoginCodeSpent,
-    UnknownApp,
-    WeChatMisconfigured,
     WeChatUnavailable,
 )
-from authsvc.wechat import SANDBOX_HEADER, UnknownErrcode, WeChatClient, WeChatSettings
-from tests.fakes import FakeClock, RecordingObserver
 from tests.wechat.wire import (
     APP_ID,
     CODE,
@@ -23,7 +19,7 @@ from tests.wechat.wire import (
     Rig,
     Visit,
     app_at,
-    drop,
+    hang,
     refused_url,
     serving,
     started,
@@ -88,6 +84,17 @@ async def test_breaker_opens_refuses_without_sending_and_recovers() -> None:
         assert opened.fields == {"app_id": APP_ID, "faults": FAULTS, "cool_off_s": 10.0}
         [closed] = rig.observer.named("wechat.breaker_closed")
         assert closed.fields == {"app_id": APP_ID}
+
+
+async def test_wechats_own_system_error_opens_the_breaker() -> None:
+    """The errcode -1 is a transient fault like a dropped connection (facts page 1.3)."""
+
+    async def busy(visit: Visit) -> None:
+        await visit.answer(b'{"errcode":-1,"errmsg":"system error"}')
+
+    async with serving(busy) as peer, started(replace(app_at(peer.url), breaker_faults=FAULTS)) as rig:
+        await spend(rig, FAULTS)
+    assert len(rig.observer.named("wechat.breaker_opened")) == 1
 
 
 async def test_failing_to_connect_opens_the_breaker() -> None:
@@ -192,6 +199,22 @@ async def test_slots_are_bounded_per_app() -> None:
     assert len(peer.visits) == 3
 
 
+async def test_deadline_bounds_the_wait_for_a_slot() -> None:
+    """A caller never waits for a slot beyond its deadline, however long `slot_wait` is."""
+    async with serving(hang) as peer:
+        mine = replace(app_at(peer.url), max_concurrency=1)
+        async with started(mine) as patient:
+            lane = patient.client._lanes[APP_ID]
+            first = asyncio.create_task(call(patient))
+            await peer.arrived.wait()
+            lane.app = replace(mine, deadline=SOON)
+            with pytest.raises(WeChatUnavailable):
+                await call(patient)
+            first.cancel()
+            await asyncio.wait([first])
+    assert len(peer.visits) == 1
+
+
 async def test_waiting_for_a_slot_is_rewarded() -> None:
     """More callers than slots all get through when slots come free in time, never more at once than slots."""
     at_once = most = 0
@@ -229,89 +252,3 @@ async def test_breaker_that_opened_while_waiting_for_a_slot_holds() -> None:
         type(r) for r in results
     ]
     assert len(peer.visits) == 1
-
-
-@pytest.mark.parametrize(
-    ("answer", "status"), [(None, "200 OK"), (b'{"errcode":40029}', "200 OK"), (b"", "500 Oops")]
-)
-async def test_sandbox_is_refused_in_production(answer: bytes | None, status: str) -> None:
-    """An answer with the sandbox's marker grants nothing and says nothing that is believed, and shouts."""
-
-    async def marked(visit: Visit) -> None:
-        header = f"{SANDBOX_HEADER.lower()}: 1\r\n"
-        if answer is None:
-            await visit.answer(headers=header)
-        else:
-            await visit.answer(answer, status=status, headers=header)
-
-    async with serving(marked) as peer, started(app_at(peer.url)) as rig:
-        with pytest.raises(WeChatMisconfigured):
-            await call(rig)
-    [event] = rig.observer.named("wechat.sandbox_answer")
-    assert (event.level, event.fields) == ("error", {"app_id": APP_ID, "host": "127.0.0.1"})
-    assert rig.last_call["outcome"] == "sandbox_answer"
-
-
-async def test_sandbox_is_welcome_in_development() -> None:
-    """With the refusal switched off the marker changes nothing."""
-
-    async def marked(visit: Visit) -> None:
-        await visit.answer(headers=f"{SANDBOX_HEADER}: 1\r\n")
-
-    settings = WeChatSettings(refuse_sandbox=False)
-    async with serving(marked) as peer, started(app_at(peer.url), settings=settings) as rig:
-        assert await call(rig) == OPENID
-
-
-async def test_unknown_errcode_is_reported_with_its_rid() -> None:
-    """An errcode nobody documented raises what becomes INTERNAL; number and trace id are in the event."""
-
-    async def odd(visit: Visit) -> None:
-        await visit.answer(b'{"errcode":"77777","errmsg":"odd, rid: 67f5d2f4-0a1b2c3d-4e5f6071"}')
-
-    async with serving(odd) as peer, started(app_at(peer.url)) as rig:
-        with pytest.raises(UnknownErrcode):
-            await call(rig)
-    [event] = rig.observer.named("wechat.call")
-    assert (
-        event.level,
-        event.fields["outcome"],
-        event.fields["errcode"],
-        event.fields["rid"],
-    ) == ("error", "unknown_errcode", 77777, "67f5d2f4-0a1b2c3d-4e5f6071")
-
-
-async def test_duration_is_the_clocks() -> None:
-    """The reported duration is read from the Clock, in milliseconds."""
-
-    async def slow(visit: Visit) -> None:
-        rig.clock.advance(timedelta(milliseconds=1500))
-        await visit.answer()
-
-    async with serving(slow) as peer, started(app_at(peer.url)) as rig:
-        await call(rig)
-    assert rig.last_call["duration_ms"] == 1500.0
-
-
-async def test_unknown_app_is_not_sent() -> None:
-    """An app that isn't configured has no credentials to send."""
-    async with serving(drop) as peer, started(app_at(peer.url)) as rig:
-        with pytest.raises(UnknownApp):
-            await call(rig, app_id=OTHER_ID)
-    assert peer.visits == []
-
-
-async def test_lifecycle() -> None:
-    """Starting and closing twice are once; before the start and after the close a call is a programming error."""
-    app = app_at(refused_url())
-    client = WeChatClient(
-        apps={APP_ID: app}, clock=FakeClock(), observer=RecordingObserver(), settings=WeChatSettings()
-    )
-    with pytest.raises(RuntimeError):
-        await client.code_to_session(app_id=APP_ID, code=CODE)
-    await client.start()
-    await client.start()
-    await client.close()
-    await client.close()
-    with pytest.raises(RuntimeError):
-        await client.code_to_session(app_id=APP_ID, code=CODE)

@@ -1,20 +1,10 @@
 """The client on the wire: what is sent, and that every way of failing is told apart by whether it was sent."""
 
 import asyncio
-import socket
-import ssl
-from collections.abc import Iterator
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
-from authsvc.domain.errors import LoginCodeInvalid, LoginCodeSpent, WeChatUnavailable
+from authsvc.domain.errors import LoginCodeInvalid, LoginCodeSpent
 from tests.wechat.wire import (
     APP_ID,
     CODE,
@@ -22,25 +12,19 @@ from tests.wechat.wire import (
     OPENID,
     SECRET,
     SESSION_KEY,
-    SOON,
     Behaviour,
-    Rig,
     Visit,
     app_at,
     be_good,
     drop,
+    exchange,
     hang,
     impatient,
-    refused_url,
     serving,
     started,
 )
 
 MAX_BODY = 64 * 1024
-
-
-async def exchange(rig: Rig, code: str = CODE) -> None:
-    await rig.client.code_to_session(app_id=APP_ID, code=code)
 
 
 async def test_good_code_is_exchanged() -> None:
@@ -131,7 +115,7 @@ async def test_every_exchange_has_its_own_connection() -> None:
     assert [visit.connection for visit in peer.visits] == [1, 2, 3]
 
 
-# -- after the request was written: spent, and sent once -------------------------------------------------------------
+# What comes after the request was written: spent, and sent once.
 
 
 async def reset(visit: Visit) -> None:
@@ -222,6 +206,18 @@ async def test_redirects_are_not_followed(status: str) -> None:
             with pytest.raises(LoginCodeSpent):
                 await exchange(rig)
         assert (len(peer.visits), elsewhere.connections) == (1, 0)
+    assert rig.last_call["fault"] == f"http_{status[:3]}"
+
+
+async def test_proxies_of_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy somebody set for other purposes never sees the secret."""
+    async with serving(be_good) as proxy, serving(be_good) as peer, started(app_at(peer.url)) as rig:
+        for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("no_proxy", "NO_PROXY"):
+            monkeypatch.delenv(name, raising=False)
+        await exchange(rig)
+    assert (len(peer.visits), proxy.connections) == (1, 0)
 
 
 async def test_largest_body_is_read_and_no_more() -> None:
@@ -288,178 +284,3 @@ async def test_closing_the_client_ends_what_is_in_flight() -> None:
         await rig.client.close()
         with pytest.raises(LoginCodeSpent):
             await call
-
-
-# -- before anything was written: unavailable, and on to the backups ---------------------------------------------------
-
-
-async def test_refused_connection_goes_on_to_the_backup() -> None:
-    """What provably was not sent may be sent to the next host, once."""
-    async with serving(be_good) as backup, started(app_at(refused_url(), refused_url(), backup.url)) as rig:
-        await exchange(rig)
-    assert len(backup.visits) == 1
-    assert rig.last_call["hosts_tried"] == 3
-
-
-async def test_backup_that_drops_is_the_end() -> None:
-    """The backup's drop spends the code as the first host's would; the third host sees nothing."""
-    async with (
-        serving(drop) as backup,
-        serving(be_good) as third,
-        started(app_at(refused_url(), backup.url, third.url)) as rig,
-    ):
-        with pytest.raises(LoginCodeSpent):
-            await exchange(rig)
-    assert (len(backup.visits), third.connections) == (1, 0)
-
-
-async def test_nobody_listens() -> None:
-    """When all hosts refuse, nothing was sent: the same code may be tried again."""
-    async with started(app_at(refused_url(), refused_url())) as rig:
-        with pytest.raises(WeChatUnavailable) as raised:
-            await exchange(rig)
-    assert raised.value.retry_after is not None
-    assert (
-        rig.last_call["outcome"],
-        rig.last_call["fault"],
-        rig.last_call["sent"],
-    ) == ("unavailable", "connect", False)
-
-
-async def test_unknown_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failing name look-up sent nothing."""
-
-    def fail(*_args: object, **_kwargs: object) -> list[object]:
-        raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
-
-    async with started(app_at("http://wechat.invalid")) as rig:
-        monkeypatch.setattr(socket, "getaddrinfo", fail)
-        with pytest.raises(WeChatUnavailable):
-            await exchange(rig)
-    assert (
-        rig.last_call["fault"],
-        rig.last_call["host"],
-        rig.last_call["sent"],
-    ) == ("dns", "wechat.invalid", False)
-
-
-@pytest.fixture
-def full_listener() -> Iterator[str]:
-    """An origin whose queue of connections is full, so that connecting hangs (Linux drops the SYN)."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        listener.listen(0)
-        queued = []
-        try:
-            for _ in range(4):
-                client = socket.socket()
-                client.setblocking(False)
-                client.connect_ex(listener.getsockname())
-                queued.append(client)
-            yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-        finally:
-            for client in queued:
-                client.close()
-
-
-async def test_connect_timeout_goes_on_to_the_backup(full_listener: str) -> None:
-    """A host that doesn't take the connection in time got nothing; the next one may."""
-    async with serving(be_good) as backup:
-        app = replace(app_at(full_listener, backup.url), connect_timeout=SOON)
-        async with started(app) as rig:
-            await exchange(rig)
-    assert len(backup.visits) == 1
-
-
-async def test_deadline_while_connecting_is_unsent(full_listener: str) -> None:
-    """The total deadline counts as unsent while no connection was had."""
-    async with started(impatient(app_at(full_listener))) as rig:
-        with pytest.raises(WeChatUnavailable):
-            await exchange(rig)
-    assert (rig.last_call["fault"], rig.last_call["sent"]) == ("deadline", False)
-
-
-# -- TLS ---------------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A self-signed certificate for 127.0.0.1 with its key, in one file."""
-    import ipaddress
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "wechat test peer")])
-    begin = datetime(2020, 1, 1, tzinfo=UTC)
-    cert = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(begin)
-        .not_valid_after(begin + timedelta(days=36500))
-        .add_extension(
-            x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False
-        )
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    path = tmp_path_factory.mktemp("tls") / "peer.pem"
-    path.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        + cert.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
-def server_tls(certificate: Path) -> ssl.SSLContext:
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate)
-    return context
-
-
-async def test_certificate_of_the_system_store_is_trusted(
-    certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whom the system's trust store vouches for gets the request (facts page 8.7: no pinning)."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    async with serving(be_good, tls=server_tls(certificate)) as peer, started(app_at(peer.url)) as rig:
-        await exchange(rig)
-    assert len(peer.visits) == 1
-
-
-async def test_untrusted_certificate_gets_nothing(certificate: Path) -> None:
-    """A peer that can't prove who it is never sees the secret; the code is unsent."""
-    async with serving(be_good, tls=server_tls(certificate)) as peer, started(app_at(peer.url)) as rig:
-        with pytest.raises(WeChatUnavailable):
-            await exchange(rig)
-    assert peer.visits == []
-    assert rig.last_call["fault"] == "certificate"
-
-
-@pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 400 Bad Request\r\n\r\n"], ids=["closes", "speaks http"])
-async def test_failed_handshake_goes_on_to_the_backup(answer: bytes) -> None:
-    """A handshake that fails sent nothing of the request."""
-
-    async def not_tls(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.write(answer)
-        writer.close()
-
-    server = await asyncio.start_server(not_tls, "127.0.0.1", 0)
-    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    async with server, serving(be_good) as backup, started(app_at(url, backup.url)) as rig:
-        await exchange(rig)
-    assert len(backup.visits) == 1
-
-
-async def test_hanging_handshake_is_unsent() -> None:
-    """Waiting for a handshake in vain is bounded by the connect timeout and sends nothing."""
-    async with serving(hang) as peer:
-        app = replace(app_at(peer.url.replace("http:", "https:")), connect_timeout=SOON)
-        async with started(app) as rig:
-            with pytest.raises(WeChatUnavailable):
-                await exchange(rig)
-    assert peer.visits == []
-    assert rig.last_call["fault"] == "connect_timeout"

@@ -199,3 +199,8 @@ async def started(*apps: WeChatApp, settings: WeChatSettings | None = None) -> A
 def impatient(app: WeChatApp) -> WeChatApp:
     """The same app with a deadline that a test can afford to wait for."""
     return replace(app, deadline=SOON)
+
+
+async def exchange(rig: Rig, code: str = CODE) -> None:
+    """Exchange a code of the usual app."""
+    await rig.client.code_to_session(app_id=APP_ID, code=code)
