@@ -119,14 +119,17 @@ class LogTail:
             NotFresh: it was not reached in time.
 
         """
-        deadline = self._clock.elapsed() + REACH_LIMIT.total_seconds()
+        arrived_at = self._clock.elapsed()
+        deadline = arrived_at + REACH_LIMIT.total_seconds()
         while True:
             known = self.view.known
             if known is not None:
-                if known.incarnation != cursor.incarnation:
+                if known.incarnation == cursor.incarnation:
+                    if known.position >= cursor.position:
+                        return
+                elif known.position >= cursor.position or self.view.confirmed_at >= arrived_at:
                     raise CursorExpired
-                if known.position >= cursor.position:
-                    return
+                # Else it may be of a newer incarnation that another replica noticed first: look before judging.
             left = timedelta(seconds=deadline - self._clock.elapsed())
             self.nudge()
             if left <= timedelta(0) or not await self.wait_change(limit=left):
@@ -222,18 +225,18 @@ class LogTail:
     async def _load(self) -> None:
         asked_at = self._clock.elapsed()
         noted = await self._log.read_head()
+        # Asked for by itself: the fact we stand on may be one that no token needs any more.
+        _, newest = await self._log.read_from(noted.position, limit=1)
         after = 0
-        last: Fact | None = None
         while True:
             _, facts = await self._log.read_live(after=after, limit=_PAGE)
             within = [fact for fact in facts if fact.position <= noted.position]
             self.view.apply(within)
-            if within:
-                last = within[-1]
             if len(facts) < _PAGE or len(within) < len(facts):
                 break
             after = facts[-1].position
-        self._fact_id_at_known = last.fact_id if last is not None and last.position == noted.position else b""
+        standing_on = newest[0] if newest and newest[0].position == noted.position else None
+        self._fact_id_at_known = b"" if standing_on is None else standing_on.fact_id
         self._recent.clear()
         self._recent_after = noted.position
         self._confirm(noted, asked_at)
@@ -241,8 +244,10 @@ class LogTail:
     async def _run(self) -> None:
         while True:
             nudged = asyncio.ensure_future(self._nudge.wait())
-            await wait_within(nudged, clock=self._clock, limit=POLL_INTERVAL)
-            nudged.cancel()
+            try:
+                await wait_within(nudged, clock=self._clock, limit=POLL_INTERVAL)
+            finally:
+                nudged.cancel()
             self._nudge.clear()  # before the poll: a nudge that comes during it makes another one
             try:
                 await self.poll()

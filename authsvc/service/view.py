@@ -5,7 +5,7 @@ Nothing here waits or does I/O. Applying a fact twice is harmless, and nothing o
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -53,8 +53,10 @@ class RevocationView:
                 case FactKind.SESSION:
                     # The first reason stands; a later fact can only reach further.
                     held = self._sessions.get(fact.target)
-                    if held is None or _later(held, fact):
+                    if held is None:
                         self._sessions[fact.target] = fact
+                    elif _later(held, fact):
+                        self._sessions[fact.target] = replace(held, useful_until=fact.useful_until)
                 case FactKind.USER:
                     _keep_highest(self._users, (fact.target, fact.app_filter), fact)
                 case FactKind.APP:

@@ -1,0 +1,264 @@
+"""The use cases over real parts: SQLite, keys, the sandbox over real sockets; only time, dice and faults are fake."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+from authsvc.domain.apps import App, AppRegistry
+from authsvc.domain.sessions import ClientInfo
+from authsvc.keys import DirectoryKeys, MasterRing, generate_signing_key, write_new
+from authsvc.ports import Rings, Signer
+from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
+from authsvc.service.issue import TokenIssuer
+from authsvc.service.keys import KeyDirectory
+from authsvc.service.login import LoginResult, Logins
+from authsvc.service.refresh import Refreshes, RefreshResult
+from authsvc.service.revoke import Revocations
+from authsvc.service.sessions import Sessions
+from authsvc.service.tail import LogTail
+from authsvc.service.verify import Demand, TokenVerifier, Verdict
+from authsvc.service.view import RevocationView
+from authsvc.service.waiting import Unbroken
+from authsvc.service.watch import Watches
+from authsvc.storage import SqliteStore
+from authsvc.wechat import WeChatApp, WeChatClient, WeChatSettings
+from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
+from tests.fakes.faulty_store import FaultyStore
+from tests.support.database import fresh_database
+
+ISSUER = "authsvc"
+D1, D2, D3 = (app.app_id for app in SANDBOX_APPS)
+OFF = "wx00000000000000d0"  # configured and switched off
+HARD_BOUND = timedelta(seconds=30)
+# Sockets can only be waited on in real time; a passing test never uses this patience up.
+_PATIENCE = timedelta(seconds=30)
+
+
+def sandbox_apps(**changes: object) -> dict[str, App]:
+    """Policies for the sandbox's apps (d1 and d2 share a platform) and one that is off; *changes* apply to d1."""
+    options: dict[str, object] = {"scopes": ("profile", "orders"), "platform_group": "op1", **changes}
+    return {
+        D1: App(D1, (D1,), **options),  # type: ignore[arg-type]
+        D2: App(D2, (D2, "shop"), platform_group="op1", access_lifetime=timedelta(hours=1)),
+        D3: App(D3, (D3,), openid_in_token=False),
+        OFF: App(OFF, (OFF,), enabled=False),
+    }
+
+
+@dataclass(slots=True)
+class Core:
+    """Everything a process serves, started; `store` is the scripted one, `path` its database file."""
+
+    path: Path
+    clock: FakeClock
+    entropy: SeededEntropy
+    observer: RecordingObserver
+    sandbox: SandboxServer
+    wechat: WeChatClient
+    store: FaultyStore
+    material: DirectoryKeys
+    rings: Rings
+    apps: AppRegistry
+    keys: KeyDirectory
+    tail: LogTail
+    verifier: TokenVerifier
+    logins: Logins
+    refreshes: Refreshes
+    revocations: Revocations
+    sessions: Sessions
+    watches: Watches
+    unbroken: Unbroken
+    audiences: frozenset[str] = field(default_factory=lambda: frozenset({D1, D2, D3}))
+
+    @property
+    def view(self) -> RevocationView:
+        return self.tail.view
+
+    @property
+    def signer(self) -> Signer:
+        """The private half that issues."""
+        return self.keys.signer()
+
+    def code(self, user: str = "alice", *, app_id: str = D1, fault: str | None = None) -> str:
+        """A login code of the sandbox."""
+        return self.sandbox.mint(app_id, user, fault=fault)
+
+    async def login(
+        self, user: str = "alice", *, app_id: str = D1, client: ClientInfo | None = None
+    ) -> LoginResult:
+        """A session of this user."""
+        code = self.code(user, app_id=app_id)
+        return await self.logins.login(app_id=app_id, code=code, client=client or ClientInfo())
+
+    async def refresh(self, text: str) -> RefreshResult:
+        return await self.refreshes.refresh(text, client=ClientInfo())
+
+    async def judge(self, token: str, *audiences: str, **demand: tuple[str, ...]) -> Verdict:
+        """The verdict on a token, by default for whichever app it is of."""
+        return await self.verifier.judge(token, Demand(frozenset(audiences) or self.audiences, **demand))
+
+    async def polled(self) -> None:
+        """Return when the tail knows all that is durable now."""
+        head = await self.store.real.read_head()
+        while self.view.known is None or self.view.known.position < head.position:
+            self.tail.nudge()
+            await self.tail.wait_change(limit=timedelta(days=1))
+
+
+def write_key(directory: Path, clock: FakeClock) -> DirectoryKeys:
+    """Add a new signing key to a directory and load it."""
+    write_new(directory, generate_signing_key(), created_at=clock.now())
+    return DirectoryKeys.load(directory)
+
+
+@asynccontextmanager
+async def build_core(
+    directory: Path,
+    *,
+    apps: Mapping[str, App] | None = None,
+    clock: FakeClock | None = None,
+    seed: int = 1,
+    start: bool = True,
+    cache_size: int = 50_000,
+    wechat_url: str = "",
+) -> AsyncIterator[Core]:
+    """
+    A core over the database and keys in *directory* (made if missing), stopped afterwards.
+
+    With *start* False neither keys nor log have been read. *wechat_url* sends logins elsewhere than to the sandbox.
+    Several cores may share a directory (replicas, restarts), each with a *seed* of its own.
+    """
+    clock, entropy, observer = clock or FakeClock(), SeededEntropy(seed), RecordingObserver()
+    path = directory / "authsvc.db"
+    if not path.exists():
+        fresh_database(directory)
+    keys_directory = directory / "keys"
+    material = (
+        DirectoryKeys.load(keys_directory) if keys_directory.exists() else write_key(keys_directory, clock)
+    )
+    sandbox = SandboxServer(world=World(entropy=entropy), clock=clock, entropy=entropy)
+    await sandbox.start()
+    wechat = WeChatClient(
+        apps={
+            app.app_id: WeChatApp(
+                app_id=app.app_id,
+                secret=app.secret,
+                base_url=wechat_url or sandbox.base_url,
+                deadline=_PATIENCE,
+                connect_timeout=_PATIENCE,
+                slot_wait=_PATIENCE,
+            )
+            for app in SANDBOX_APPS
+        },
+        clock=clock,
+        observer=observer,
+        settings=WeChatSettings(refuse_sandbox=False),
+    )
+    real = await SqliteStore.open(path, clock=clock, entropy=SeededEntropy(seed + 1000))
+    ring = MasterRing.parse("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=")
+    core = assemble(
+        path=path,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+        sandbox=sandbox,
+        wechat=wechat,
+        store=FaultyStore(real),
+        material=material,
+        ring=ring,
+        apps=AppRegistry(apps or sandbox_apps()),
+        cache_size=cache_size,
+    )
+    try:
+        await wechat.start()
+        if start:
+            await core.keys.start()
+            await core.tail.start()
+        yield core
+    finally:
+        await core.unbroken.drained()
+        await core.tail.stop()
+        await wechat.close()
+        await sandbox.stop()
+        await real.close()
+
+
+def assemble(
+    *,
+    path: Path,
+    clock: FakeClock,
+    entropy: SeededEntropy,
+    observer: RecordingObserver,
+    sandbox: SandboxServer,
+    wechat: WeChatClient,
+    store: FaultyStore,
+    material: DirectoryKeys,
+    ring: MasterRing,
+    apps: AppRegistry,
+    cache_size: int,
+) -> Core:
+    """The use cases wired to each other; nothing is started."""
+    rings, unbroken, record = ring.rings(), Unbroken(), store.as_store()
+    keys = KeyDirectory(store=record, material=material, clock=clock)
+    tail = LogTail(
+        log=record, view=RevocationView(), clock=clock, observer=observer, hard_bound=HARD_BOUND
+    )
+    verifier = TokenVerifier(
+        keys=keys, tail=tail, apps=apps, clock=clock, issuer=ISSUER, cache_size=cache_size
+    )
+    issuer = TokenIssuer(keys=keys, rings=rings, clock=clock, entropy=entropy, issuer=ISSUER)
+    return Core(
+        path=path,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+        sandbox=sandbox,
+        wechat=wechat,
+        store=store,
+        material=material,
+        rings=rings,
+        apps=apps,
+        keys=keys,
+        tail=tail,
+        verifier=verifier,
+        logins=Logins(
+            apps=apps,
+            store=record,
+            wechat=wechat,
+            sealer=ring.sealer(entropy),
+            rings=rings,
+            keys=keys,
+            issuer=issuer,
+            tail=tail,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            unbroken=unbroken,
+        ),
+        refreshes=Refreshes(
+            apps=apps,
+            store=record,
+            rings=rings,
+            keys=keys,
+            issuer=issuer,
+            tail=tail,
+            entropy=entropy,
+            observer=observer,
+            unbroken=unbroken,
+        ),
+        revocations=Revocations(
+            apps=apps,
+            store=record,
+            rings=rings,
+            verifier=verifier,
+            tail=tail,
+            clock=clock,
+            observer=observer,
+            unbroken=unbroken,
+        ),
+        sessions=Sessions(store=record, verifier=verifier, tail=tail),
+        watches=Watches(log=record, tail=tail, clock=clock),
+        unbroken=unbroken,
+    )
