@@ -1,0 +1,94 @@
+"""The edge put together: which path and method has which handler."""
+
+from collections.abc import AsyncIterator, Callable
+
+import grpc
+from aiohttp import web
+
+from authsvc.edge.backend import Backend
+from authsvc.edge.correlation import Correlation
+from authsvc.edge.failures import Refused, from_call, from_verdict_call
+from authsvc.edge.jwks import Jwks
+from authsvc.edge.pages import Health, static_pages
+from authsvc.edge.routing import LEGACY_PATH, FromCall, Handler, Routing, refuse_http
+from authsvc.edge.sessions import Sessions
+from authsvc.edge.settings import EdgeSettings
+from authsvc.edge.verify import Verify
+from authsvc.ports import Clock, Entropy, Observer
+from authsvc.status import BY_REASON
+
+CLOCK: web.AppKey[Clock] = web.AppKey("clock")
+HEALTH: web.AppKey[Health] = web.AppKey("health", Health)
+ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
+METHODS: web.AppKey[dict[str, tuple[str, ...]]] = web.AppKey("methods")
+"""Every path of the edge with its methods, as the OpenAPI document describes them."""
+
+_GET = ("GET", "HEAD")
+_POST = ("POST",)
+
+
+def create_edge(
+    *,
+    channel: grpc.aio.Channel,
+    settings: EdgeSettings,
+    observer: Observer,
+    clock: Clock,
+    entropy: Entropy,
+) -> web.Application:
+    """
+    Return the application; serve it with `EdgeServer`, which adds the deadlines of a connection.
+
+    *channel* leads to the server and stays its maker's: it is not closed here. It must not retry Login (see
+    `backend`).
+    """
+    backend = Backend(channel, settings)
+    sessions = Sessions(backend, settings)
+    verify = Verify(backend)
+    health = Health(backend)
+    routing = Routing(settings=settings, observer=observer, clock=clock, entropy=entropy)
+    table: dict[str, tuple[tuple[str, ...], Handler, FromCall]] = {
+        "/api/v1/login": (_POST, sessions.login, from_call),
+        "/api/v1/refresh": (_POST, sessions.refresh, from_call),
+        "/api/v1/logout": (_POST, sessions.logout, from_call),
+        "/api/v1/session": (_GET, verify.session, from_verdict_call),
+        "/api/v1/verify": (_GET, verify.verify, from_verdict_call),
+        LEGACY_PATH: (_POST, sessions.legacy_login, from_call),
+        "/.well-known/jwks.json": (_GET, Jwks(backend, clock).serve, from_call),
+        "/healthz": (_GET, health.alive, from_call),
+        "/readyz": (_GET, health.ready, from_call),
+        **{path: (_GET, page, from_call) for path, page in static_pages().items()},
+    }
+    app = web.Application(client_max_size=settings.max_body)
+    for path, (methods, handler, from_call_error) in table.items():
+        surrounded = routing.route(path, methods, handler, from_call_error=from_call_error)
+        for method in methods:
+            app.router.add_route(method, path, surrounded)
+    allowed = {path: methods for path, (methods, _, _) in table.items()}
+    app.router.add_route("*", "/{path:.*}", routing.route("", (), _unmatched(allowed)))
+
+    app.on_response_prepare.append(_drop_server_header)
+    app.cleanup_ctx.append(_closing(backend))
+    app[CLOCK], app[HEALTH], app[ROUTING], app[METHODS] = clock, health, routing, allowed
+    return app
+
+
+def _unmatched(allowed: dict[str, tuple[str, ...]]) -> Handler:
+    async def unmatched(request: web.Request, correlation: Correlation) -> web.Response:  # noqa: ARG001
+        methods = allowed.get(request.path)
+        if methods is None:
+            raise refuse_http(404)
+        raise Refused(BY_REASON["INVALID_FIELD"], http=405, headers={"Allow": ", ".join(methods)})
+
+    return unmatched
+
+
+async def _drop_server_header(request: web.Request, response: web.StreamResponse) -> None:  # noqa: ARG001
+    response.headers.pop("Server", None)
+
+
+def _closing(backend: Backend) -> Callable[[web.Application], AsyncIterator[None]]:
+    async def closing(app: web.Application) -> AsyncIterator[None]:  # noqa: ARG001
+        yield
+        await backend.aclose()
+
+    return closing

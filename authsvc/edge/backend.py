@@ -1,0 +1,89 @@
+"""
+The server as the edge sees it: stubs, deadlines, and the proof that a login was not sent.
+
+Whoever makes the channel sets `grpc.enable_retries` to 0 and gives Login no retry policy. With that option C-core makes
+no transparent retries either; those would be harmless (they happen only where the server provably did not see the
+call), but then "at most one Login leaves the edge per request" holds without reading C-core.
+"""
+
+import asyncio
+from contextlib import suppress
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from authapi.v1 import (
+    AuthServiceAsyncStub,
+    AuthServiceStub,
+    KeyServiceAsyncStub,
+    KeyServiceStub,
+    LoginRequest,
+    LoginResponse,
+    SessionServiceAsyncStub,
+    SessionServiceStub,
+)
+from authsvc.edge.correlation import Correlation
+from authsvc.edge.failures import from_login, unavailable
+from authsvc.edge.settings import EdgeSettings
+
+
+class Backend:
+    """The stubs over one channel."""
+
+    def __init__(self, channel: grpc.aio.Channel, settings: EdgeSettings) -> None:
+        self._channel = channel
+        self._settings = settings
+        self._connecting: asyncio.Task[None] | None = None
+        self.auth: AuthServiceAsyncStub = AuthServiceStub(channel)
+        self.sessions: SessionServiceAsyncStub = SessionServiceStub(channel)
+        self.keys: KeyServiceAsyncStub = KeyServiceStub(channel)
+        self._health = health_pb2_grpc.HealthStub(channel)
+        self.timeout = settings.call_deadline.total_seconds()
+
+    async def login(self, request: LoginRequest, correlation: Correlation) -> LoginResponse:
+        """
+        Call Login, once.
+
+        Before anything is handed to the channel, the channel must be connected: while it is not, the code provably
+        stays here and may be tried again. After that a call without a typed answer has to count as sent.
+
+        Raises:
+            Refused: STORE_UNAVAILABLE (not sent), else what `failures.from_login` makes of the error.
+
+        """
+        await self._connected()
+        try:
+            return await self.auth.Login(
+                request,
+                metadata=correlation.metadata,
+                timeout=self._settings.login_deadline.total_seconds(),
+            )
+        except grpc.aio.AioRpcError as error:
+            raise from_login(error) from None
+
+    async def is_serving(self) -> bool:
+        """Tell whether the server's health service says SERVING (grpc.health.v1, the whole server)."""
+        try:
+            response = await self._health.Check(health_pb2.HealthCheckRequest(), timeout=1.0)
+        except grpc.aio.AioRpcError:
+            return False
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
+
+    async def aclose(self) -> None:
+        """Stop waiting for a connection; the channel itself is its maker's."""
+        if self._connecting is not None:
+            self._connecting.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._connecting
+
+    async def _connected(self) -> None:
+        if self._channel.get_state(try_to_connect=True) is grpc.ChannelConnectivity.READY:
+            return
+        if self._connecting is None or self._connecting.done():
+            # One watcher for all waiting logins: a cancelled watcher would live on in C-core until the next change.
+            self._connecting = asyncio.create_task(self._channel.channel_ready())
+        done, _ = await asyncio.wait(
+            {self._connecting}, timeout=self._settings.connect_deadline.total_seconds()
+        )
+        if not done:
+            raise unavailable("no connection to the server: login not sent")
