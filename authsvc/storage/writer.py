@@ -146,9 +146,12 @@ class Writer:
         try:
             value = unit(tx)
         except Exception as error:  # noqa: BLE001 - its own caller gets it; the neighbours go on
-            # Where SQLite itself gave up the whole transaction (disk full), this fails and so does the batch.
-            connection.exec_driver_sql("ROLLBACK TO unit")
-            connection.exec_driver_sql("RELEASE unit")
+            try:
+                connection.exec_driver_sql("ROLLBACK TO unit")
+                connection.exec_driver_sql("RELEASE unit")
+            except DRIVER_ERRORS:
+                # SQLite itself gave up the whole transaction (disk full), so the batch fails, for this reason.
+                raise error from None
             ledger.rewind(before)
             return translated(error)
         connection.exec_driver_sql("RELEASE unit")
