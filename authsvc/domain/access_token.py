@@ -155,8 +155,9 @@ def _parse_header(segment: str) -> Header | None:
     fields = None if raw is None else _json_object(raw)
     if fields is None or any(name in fields for name in _FORBIDDEN_HEADERS):
         return None
-    kid, alg, typ = fields.get("kid"), fields.get("alg"), fields.get("typ", "")
-    if not isinstance(kid, str) or not isinstance(alg, str) or not isinstance(typ, str):
+    try:
+        kid, alg, typ = _text(fields.get("kid")), _text(fields.get("alg")), _text(fields.get("typ", ""))
+    except ValueError:
         return None
     if alg.lower() == "none":
         return None

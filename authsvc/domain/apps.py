@@ -37,7 +37,8 @@ class App:
         token never outlives the session's absolute end.
         """
         lifetime = self.access_lifetime * (1 - MAX_JITTER * jitter)
-        return min(now + lifetime, absolute_end).replace(microsecond=0)
+        # From the whole second, as `iat` is: exp - iat above the lifetime would be refused as LIFETIME_TOO_LONG.
+        return min(now.replace(microsecond=0) + lifetime, absolute_end).replace(microsecond=0)
 
     def refresh_expiry(self, *, now: datetime, absolute_end: datetime) -> datetime:
         """Return when the session ends if nobody refreshes it again."""

@@ -39,5 +39,7 @@ def open_page_token(text: str, *, filters: tuple[str, ...], ring: KeyRing) -> tu
 
 
 def _mac(key: bytes, body: bytes, filters: tuple[str, ...]) -> bytes:
-    context = "\x00".join(("page", *filters)).encode()
+    # Each filter with its length: joined by a separator, two lists of filters could be one text.
+    parts = [part.encode() for part in ("page", *filters)]
+    context = b"".join(len(part).to_bytes(4, "big") + part for part in parts)
     return hmac.digest(key, body + context, hashlib.sha256)[:_MAC_BYTES]
