@@ -16,7 +16,7 @@ from authsvc.sandbox import FAULTS, MARKER_HEADER, SANDBOX_APPS, Fault, SandboxS
 from authsvc.wechat import SANDBOX_HEADER, UnknownErrcode, WeChatApp, WeChatSettings
 from authsvc.wechat.errcodes import MEANINGS, judge
 from tests.fakes import FakeClock, SeededEntropy
-from tests.wechat.wire import NEVER, SOON, Rig, started
+from tests.wechat.wire import LATER, NEVER, Rig, started
 
 D1, D2, D3 = (app.app_id for app in SANDBOX_APPS)
 DEVELOPMENT = WeChatSettings(refuse_sandbox=False)
@@ -163,7 +163,7 @@ async def test_every_fault(sandbox: SandboxServer, name: str) -> None:
     param, expected = OUTCOMES[name]
     code = sandbox.mint(D1, "ann", fault=name + param)
     openid = sandbox.world.identity(D1, user="ann").openid
-    deadline = SOON if name in SLOW else NEVER
+    deadline = LATER if name in SLOW else NEVER
     async with started(*apps_of(sandbox, deadline=deadline), settings=DEVELOPMENT) as rig:
         if expected is None:
             assert openid == await openid_of(rig, code)

@@ -8,12 +8,12 @@ import pytest
 
 from authsvc.domain.errors import LoginCodeSpent, WeChatUnavailable
 from tests.wechat.wire import (
+    LATER,
     SOON,
     app_at,
     be_good,
     drop,
     exchange,
-    impatient,
     refused_url,
     serving,
     started,
@@ -92,7 +92,7 @@ def full_listener() -> Iterator[str]:
 async def test_connect_timeout_goes_on_to_the_backup(full_listener: str) -> None:
     """A host that doesn't take the connection in time got nothing; the next one may."""
     async with serving(be_good) as backup:
-        app = replace(app_at(full_listener, backup.url), connect_timeout=SOON)
+        app = replace(app_at(full_listener, backup.url), connect_timeout=LATER)
         async with started(app) as rig:
             await exchange(rig)
     assert len(backup.visits) == 1
@@ -100,7 +100,7 @@ async def test_connect_timeout_goes_on_to_the_backup(full_listener: str) -> None
 
 async def test_deadline_while_connecting_is_unsent(full_listener: str) -> None:
     """The total deadline counts as unsent while no connection was had."""
-    async with started(impatient(app_at(full_listener))) as rig:
+    async with started(replace(app_at(full_listener), deadline=SOON)) as rig:
         with pytest.raises(WeChatUnavailable):
             await exchange(rig)
     assert (rig.last_call["fault"], rig.last_call["sent"]) == ("deadline", False)

@@ -27,7 +27,8 @@ GOOD_BODY = json.dumps({"openid": OPENID, "session_key": SESSION_KEY}).encode()
 CANARIES = (SECRET, CODE, OPENID, SESSION_KEY)
 # Sockets can only be waited on in real time. Nothing asserts how long anything took: patience that a passing test
 # uses up is tiny, patience that it must not use up is far longer than any stall of a busy machine.
-SOON = timedelta(milliseconds=100)
+SOON = timedelta(milliseconds=100)  # where nothing else can happen, however the machine stalls
+LATER = timedelta(milliseconds=400)  # where a request has to get through first
 NEVER = timedelta(seconds=60)
 
 
@@ -198,7 +199,7 @@ async def started(*apps: WeChatApp, settings: WeChatSettings | None = None) -> A
 
 def impatient(app: WeChatApp) -> WeChatApp:
     """The same app with a deadline that a test can afford to wait for."""
-    return replace(app, deadline=SOON)
+    return replace(app, deadline=LATER)
 
 
 async def exchange(rig: Rig, code: str = CODE) -> None:
