@@ -1,14 +1,53 @@
 """Key material and apps of a server, from the configuration; in dev, made on the first start."""
 
 import os
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
 
 from authsvc.app import Secrets
-from authsvc.cli.options import misconfigured
+from authsvc.cli.options import Misconfigured, misconfigured
 from authsvc.config import AppsFileProblem, ConfiguredApp, Settings, load_apps
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """Everything a server needs that is not a plain setting."""
+
+    secrets: Secrets
+    apps: tuple[ConfiguredApp, ...]
+    database: str
+
+
+def configured(settings: Settings) -> Configured:
+    """
+    Return keys, apps and database of a server.
+
+    Raises:
+        Misconfigured: naming everything that is missing or unusable, of all three at once.
+
+    """
+    complaints: list[str] = []
+    secrets = _collect(lambda: configured_secrets(settings), complaints)
+    apps = _collect(lambda: configured_apps(settings), complaints)
+    database = _collect(lambda: configured_database(settings), complaints)
+    if secrets is None or apps is None or database is None:
+        raise misconfigured(complaints)
+    return Configured(secrets=secrets, apps=apps, database=database)
+
+
+def _collect(judge: Callable[[], T], complaints: list[str]) -> T | None:
+    try:
+        return judge()
+    except Misconfigured as problem:
+        complaints.extend(problem.complaints)
+        return None
 
 
 def configured_secrets(settings: Settings) -> Secrets:

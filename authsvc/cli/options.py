@@ -57,13 +57,17 @@ def read_settings(given: dict[str, Any], **defaults: Any) -> Settings:
 
 
 class Misconfigured(click.ClickException):
-    """The configuration cannot be used."""
+    """The configuration cannot be used; every complaint is told."""
 
     exit_code = 78
+
+    def __init__(self, complaints: Sequence[str]) -> None:
+        super().__init__(
+            "the configuration cannot be used:\n" + "\n".join(f"  - {text}" for text in complaints)
+        )
+        self.complaints = tuple(complaints)
 
 
 def misconfigured(complaints: Sequence[str]) -> Misconfigured:
     """Return the exception that lists every complaint."""
-    return Misconfigured(
-        "the configuration cannot be used:\n" + "\n".join(f"  - {text}" for text in complaints)
-    )
+    return Misconfigured(complaints)

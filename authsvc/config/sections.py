@@ -7,7 +7,7 @@ keys alike. Durations are seconds. Descriptions are the help texts.
 
 from collections.abc import Iterator
 from enum import StrEnum
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, SecretStr
@@ -153,6 +153,20 @@ class EdgeSection(Section):
     language: Literal["zh", "en"] = Field(
         "zh", description="Language of messages where a request asks for none"
     )
+    allow_plaintext: bool = Field(
+        default=False,
+        description="In prod, serve plain HTTP beyond loopback, behind a proxy that terminates TLS",
+    )
+
+    def complaints(self, environment: Environment) -> Iterator[str]:
+        """See Section.complaints."""
+        if environment is Environment.PROD and not self.allow_plaintext and not is_loopback(self.http_host):
+            yield "http_host: plain HTTP beyond loopback is refused in prod; set allow_plaintext behind a TLS proxy"
+        for block in self.trusted_proxies:
+            try:
+                ip_network(block)
+            except ValueError:
+                yield f"trusted_proxies: {block} is no network"
 
 
 class OpsSection(Section):

@@ -1,0 +1,38 @@
+"""`authsvc edge`: the HTTP edge as a process and deployment of its own."""
+
+import asyncio
+from typing import Any
+
+import click
+
+from authsvc.app import Edge, build_ops
+from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.running import ReadyFile, make_world, run, settle
+
+
+@click.command("edge")
+@settings_options(
+    "env", "log_format", "log_level", "ready_file", "grpc_target", "default_app", "http_host", "http_port",
+    "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
+)  # fmt: skip
+def command(**given: Any) -> None:
+    """Run the HTTP edge: JSON for the mini-program in front, the gRPC contract behind; it holds no keys."""
+    settings = read_settings(given)
+    world = make_world(settings, service="edge")
+    edge = Edge(settings, target=settings.grpc_target, world=world)
+    ops = build_ops(settings, world=world, probes=edge.probes())
+    ready = ReadyFile(settings.ready_file)
+
+    async def main(stopping: asyncio.Event) -> None:
+        try:
+            addresses = {"http": await edge.start(), "ops": await ops.start()}
+            settle()
+            ready.announce(addresses)
+            click.echo(f"authsvc edge serves {addresses['http']}, operations on {addresses['ops']}")
+            await stopping.wait()
+        finally:
+            ready.withdraw()
+            await edge.stop()
+            await ops.stop()
+
+    run(main)
