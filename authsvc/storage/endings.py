@@ -2,15 +2,20 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from authsvc.domain.apps import FACT_MARGIN
 from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
 from authsvc.domain.users import Block
-from authsvc.storage.rows import is_refreshable, is_unsettled, killed, select_sessions
+from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
 from authsvc.storage.schema import apps, sessions, users
 from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
+
+_SESSION = SESSIONS.where(sessions.c.session_id == bindparam("session_id")).with_for_update(of=sessions)
+_SETTLE = update(sessions).where(
+    sessions.c.session_id == bindparam("this_session"), sessions.c.ended_at.is_(None)
+)
 
 
 def end_session(
@@ -28,9 +33,7 @@ def end_session(
     *fact_until* is the fact's `useful_until` as the presented token asks for it; the row's own may be later. A
     session that a revocation of its user or app had killed stays as it is: the first reason stands.
     """
-    row = tx.connection.execute(
-        select_sessions().where(sessions.c.session_id == session_id).with_for_update(of=sessions)
-    ).one_or_none()
+    row = tx.connection.execute(_SESSION, {"session_id": session_id}).one_or_none()
     if row is None:
         if fact_until is not None and tx.now < fact_until:
             tx.write_fact(FactKind.SESSION, session_id, reason=reason, useful_until=fact_until)
@@ -53,9 +56,13 @@ def end_session(
 def settle(tx: Tx, session_id: str, *, ended: Ended) -> bool:
     """Write into the row how the session ended; False if it had ended before (the first reason stands)."""
     result = tx.connection.execute(
-        update(sessions)
-        .where(sessions.c.session_id == session_id, sessions.c.ended_at.is_(None))
-        .values(ended_at=ended.at, end_reason=int(ended.reason), ended_by=ended.by)
+        _SETTLE,
+        {
+            "this_session": session_id,
+            "ended_at": ended.at,
+            "end_reason": int(ended.reason),
+            "ended_by": ended.by,
+        },
     )
     return result.rowcount == 1
 
@@ -78,7 +85,7 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
     if app_id:
         theirs = and_(theirs, sessions.c.app_id == app_id)
     alive = tx.connection.execute(
-        select_sessions().with_only_columns(func.count()).where(theirs, is_refreshable(tx.now))
+        SESSIONS.with_only_columns(func.count()).where(theirs, REFRESHABLE).params(now=tx.now)
     ).scalar_one()
     app_revocation = (
         select(apps.c.position)
@@ -129,9 +136,9 @@ def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest
         select(apps.c.app_id).where(apps.c.app_id == app_id).with_for_update()
     ).one_or_none()
     alive = tx.connection.execute(
-        select_sessions()
-        .with_only_columns(func.count())
-        .where(sessions.c.app_id == app_id, is_refreshable(tx.now))
+        SESSIONS.with_only_columns(func.count())
+        .where(sessions.c.app_id == app_id, REFRESHABLE)
+        .params(now=tx.now)
     ).scalar_one()
     fact = tx.write_fact(
         FactKind.APP, app_id, reason=reason, useful_until=tx.now + longest_lifetime + FACT_MARGIN

@@ -6,11 +6,45 @@ Linking trusts only what WeChat's code exchange said; a merge of two users that 
 
 from dataclasses import dataclass
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import LargeBinary, bindparam, insert, select, update
 
 from authsvc.ports import Opening
-from authsvc.storage.schema import identities, unionids, users
+from authsvc.storage.schema import Instant, identities, unionids, users
 from authsvc.storage.tx import Tx
+
+_IDENTITY = (
+    select(identities.c.user_id)
+    .where(identities.c.app_id == bindparam("app_id"), identities.c.openid == bindparam("openid"))
+    .with_for_update()
+)
+_OWNER = select(unionids.c.user_id).where(
+    unionids.c.platform_group == bindparam("platform_group"), unionids.c.unionid == bindparam("unionid")
+)
+_UNIONID_OF = (
+    select(unionids.c.unionid)
+    .where(
+        unionids.c.user_id == bindparam("user_id"), unionids.c.platform_group == bindparam("platform_group")
+    )
+    .order_by(unionids.c.created_at, unionids.c.unionid)
+    .limit(1)
+)
+_THIS = update(identities).where(
+    identities.c.app_id == bindparam("this_app"), identities.c.openid == bindparam("this_openid")
+)
+_AT = bindparam("at", type_=Instant)
+_SEALED = bindparam("sealed", type_=LargeBinary)
+_NEWEST_KEY = _THIS.where(identities.c.session_key_at <= _AT).values(
+    previous_session_key=identities.c.session_key,
+    previous_session_key_at=identities.c.session_key_at,
+    session_key=_SEALED,
+    session_key_at=_AT,
+)
+_PREVIOUS_KEY = _THIS.where(
+    identities.c.previous_session_key_at.is_(None) | (identities.c.previous_session_key_at < _AT)
+).values(previous_session_key=_SEALED, previous_session_key_at=_AT)
+_ADD_USER = insert(users)
+_ADD_IDENTITY = insert(identities)
+_ADD_UNIONID = insert(unionids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +62,26 @@ def identify(tx: Tx, opening: Opening) -> Known:
     An identity never changes its user here. A new one joins the user of its unionid, if that is known in the app's
     group; an app without a group links nobody.
     """
-    here = (identities.c.app_id == opening.app.app_id) & (identities.c.openid == opening.openid)
-    identity = tx.connection.execute(select(identities).where(here).with_for_update()).one_or_none()
-    if identity is not None:
+    user_id = tx.connection.execute(
+        _IDENTITY, {"app_id": opening.app.app_id, "openid": opening.openid}
+    ).scalar_one_or_none()
+    if user_id is not None:
         _keep_session_key(tx, opening)
-        return Known(user_id=identity.user_id, is_new_user=False)
+        return Known(user_id=user_id, is_new_user=False)
     linked = _owner(tx, opening)
     user_id = linked or opening.fresh_user_id
     if linked is None:
-        tx.connection.execute(insert(users).values(user_id=user_id, created_at=tx.now))
+        tx.connection.execute(_ADD_USER, {"user_id": user_id, "created_at": tx.now})
     tx.connection.execute(
-        insert(identities).values(
-            app_id=opening.app.app_id,
-            openid=opening.openid,
-            user_id=user_id,
-            created_at=tx.now,
-            session_key=opening.sealed_session_key,
-            session_key_at=opening.exchanged_at,
-        )
+        _ADD_IDENTITY,
+        {
+            "app_id": opening.app.app_id,
+            "openid": opening.openid,
+            "user_id": user_id,
+            "created_at": tx.now,
+            "session_key": opening.sealed_session_key,
+            "session_key_at": opening.exchanged_at,
+        },
     )
     return Known(user_id=user_id, is_new_user=linked is None)
 
@@ -61,9 +97,8 @@ def record_unionid(tx: Tx, opening: Opening, *, user_id: str) -> None:
         return
     if _unionid_of(tx, user_id=user_id, group=group) is None:
         tx.connection.execute(
-            insert(unionids).values(
-                platform_group=group, unionid=opening.unionid, user_id=user_id, created_at=tx.now
-            )
+            _ADD_UNIONID,
+            {"platform_group": group, "unionid": opening.unionid, "user_id": user_id, "created_at": tx.now},
         )
 
 
@@ -78,41 +113,19 @@ def _owner(tx: Tx, opening: Opening) -> str | None:
     if not opening.app.platform_group or opening.unionid is None:
         return None
     return tx.connection.execute(
-        select(unionids.c.user_id).where(
-            unionids.c.platform_group == opening.app.platform_group, unionids.c.unionid == opening.unionid
-        )
+        _OWNER, {"platform_group": opening.app.platform_group, "unionid": opening.unionid}
     ).scalar_one_or_none()
 
 
 def _unionid_of(tx: Tx, *, user_id: str, group: str) -> str | None:
     return tx.connection.execute(
-        select(unionids.c.unionid)
-        .where(unionids.c.user_id == user_id, unionids.c.platform_group == group)
-        .order_by(unionids.c.created_at, unionids.c.unionid)
-        .limit(1)
+        _UNIONID_OF, {"user_id": user_id, "platform_group": group}
     ).scalar_one_or_none()
 
 
 def _keep_session_key(tx: Tx, opening: Opening) -> None:
     """Keep the two newest keys by the time of their exchange, in whatever order the exchanges come to be stored."""
-    this = update(identities).where(
-        identities.c.app_id == opening.app.app_id, identities.c.openid == opening.openid
-    )
-    newer = tx.connection.execute(
-        this.where(identities.c.session_key_at <= opening.exchanged_at).values(
-            previous_session_key=identities.c.session_key,
-            previous_session_key_at=identities.c.session_key_at,
-            session_key=opening.sealed_session_key,
-            session_key_at=opening.exchanged_at,
-        )
-    )
-    if newer.rowcount == 0:
-        tx.connection.execute(
-            this.where(
-                identities.c.previous_session_key_at.is_(None)
-                | (identities.c.previous_session_key_at < opening.exchanged_at)
-            ).values(
-                previous_session_key=opening.sealed_session_key,
-                previous_session_key_at=opening.exchanged_at,
-            )
-        )
+    this = {"this_app": opening.app.app_id, "this_openid": opening.openid, "at": opening.exchanged_at}
+    key = {"sealed": opening.sealed_session_key}
+    if tx.connection.execute(_NEWEST_KEY, this | key).rowcount == 0:
+        tx.connection.execute(_PREVIOUS_KEY, this | key)

@@ -7,7 +7,7 @@ from sqlalchemy import and_, or_, select
 from authsvc.domain.sessions import Session
 from authsvc.domain.users import User
 from authsvc.ports import SessionQuery
-from authsvc.storage.rows import is_refreshable, select_sessions, shown, to_user
+from authsvc.storage.rows import REFRESHABLE, SESSIONS, shown, to_user
 from authsvc.storage.schema import sessions, users
 from authsvc.storage.tx import View
 
@@ -20,19 +20,19 @@ def get_user(view: View, user_id: str) -> User | None:
 
 def get_session(view: View, session_id: str) -> Session | None:
     """See ports.SessionStore.get_session."""
-    row = view.connection.execute(select_sessions().where(sessions.c.session_id == session_id)).one_or_none()
+    row = view.connection.execute(SESSIONS.where(sessions.c.session_id == session_id)).one_or_none()
     return None if row is None else shown(row)
 
 
 def list_sessions(view: View, query: SessionQuery) -> Sequence[Session]:
     """See ports.SessionStore.list_sessions."""
-    wanted = select_sessions()
+    wanted = SESSIONS
     if query.user_id:
         wanted = wanted.where(sessions.c.user_id == query.user_id)
     if query.app_id:
         wanted = wanted.where(sessions.c.app_id == query.app_id)
     if not query.include_ended:
-        wanted = wanted.where(is_refreshable(view.now))
+        wanted = wanted.where(REFRESHABLE).params(now=view.now)
     if query.after is not None:
         created_at, session_id = query.after
         wanted = wanted.where(

@@ -3,22 +3,28 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, select
+from sqlalchemy import Row, bindparam, insert, select
 
 from authsvc.domain.sessions import SUPERSEDE_AFTER, Ended, EndReason, Session
 from authsvc.domain.users import User
 from authsvc.ports import Opened, Opening, UserIsBlocked
 from authsvc.storage.endings import settle, tell_of_session
 from authsvc.storage.identities import identify, known_unionid, record_unionid
-from authsvc.storage.rows import is_refreshable, select_sessions, to_user
+from authsvc.storage.rows import REFRESHABLE, SESSIONS, to_user
 from authsvc.storage.schema import sessions, users
 from authsvc.storage.tx import Tx
+
+_USER = select(users).where(users.c.user_id == bindparam("user_id")).with_for_update()
+_LIVE = SESSIONS.where(
+    sessions.c.user_id == bindparam("user_id"), sessions.c.app_id == bindparam("app_id"), REFRESHABLE
+).order_by(sessions.c.created_at, sessions.c.session_id)
+_ADD = insert(sessions)
 
 
 def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
     """See ports.SessionStore.open_session."""
     known = identify(tx, opening)
-    row = tx.connection.execute(select(users).where(users.c.user_id == known.user_id).with_for_update()).one()
+    row = tx.connection.execute(_USER, {"user_id": known.user_id}).one()
     user = to_user(row, created_at=row.created_at, position=row.position)
     if user.is_blocked(now=tx.now):
         return UserIsBlocked()
@@ -40,13 +46,7 @@ def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
 def _replaced(tx: Tx, opening: Opening, *, user_id: str) -> list[tuple[Row[Any], EndReason]]:
     """Return which live sessions this login ends: those of the same device, then the oldest beyond the cap."""
     live = tx.connection.execute(
-        select_sessions()
-        .where(
-            sessions.c.user_id == user_id,
-            sessions.c.app_id == opening.app.app_id,
-            is_refreshable(tx.now),
-        )
-        .order_by(sessions.c.created_at, sessions.c.session_id)
+        _LIVE, {"user_id": user_id, "app_id": opening.app.app_id, "now": tx.now}
     ).all()
     device = opening.client.device_id
     superseded = [
@@ -83,25 +83,26 @@ def _add(tx: Tx, opening: Opening, *, user: User) -> Session:
         client=opening.client,
     )
     tx.connection.execute(
-        insert(sessions).values(
-            session_id=session.session_id,
-            user_id=session.user_id,
-            app_id=session.app_id,
-            openid=session.openid,
-            created_at=session.created_at,
-            rotated_at=session.rotated_at,
-            refresh_expires_at=session.refresh_expires_at,
-            absolute_end=session.absolute_end,
-            access_expires_at=session.access_expires_at,
-            latest_access_expiry=session.access_expires_at,
-            counter=session.counter,
-            nonce_hash=session.nonce_hash,
-            mac_key_id=session.mac_key_id,
-            position=session.position,
-            ip=session.client.ip,
-            user_agent=session.client.user_agent,
-            device_id=session.client.device_id,
-            device_name=session.client.device_name,
-        )
+        _ADD,
+        {
+            "session_id": session.session_id,
+            "user_id": session.user_id,
+            "app_id": session.app_id,
+            "openid": session.openid,
+            "created_at": session.created_at,
+            "rotated_at": session.rotated_at,
+            "refresh_expires_at": session.refresh_expires_at,
+            "absolute_end": session.absolute_end,
+            "access_expires_at": session.access_expires_at,
+            "latest_access_expiry": session.access_expires_at,
+            "counter": session.counter,
+            "nonce_hash": session.nonce_hash,
+            "mac_key_id": session.mac_key_id,
+            "position": session.position,
+            "ip": session.client.ip,
+            "user_agent": session.client.user_agent,
+            "device_id": session.client.device_id,
+            "device_name": session.client.device_name,
+        },
     )
     return session

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, update
+from sqlalchemy import Row, bindparam, update
 
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.errors import StoreUnavailable
@@ -25,12 +25,19 @@ from authsvc.domain.sessions import (
 from authsvc.domain.users import User
 from authsvc.ports import Rotation, RotationRefused, UserIsBlocked
 from authsvc.storage.endings import settle, tell_of_session
-from authsvc.storage.rows import killed, select_sessions, to_session, to_user
+from authsvc.storage.rows import SESSIONS, killed, to_session, to_user
 from authsvc.storage.schema import sessions
 from authsvc.storage.tx import Tx
 
 # On a backend with concurrent writers each failed try means that another one got through in between.
 _TRIES = 8
+_SESSION = SESSIONS.where(sessions.c.session_id == bindparam("session_id"))
+_MOVE = update(sessions).where(
+    sessions.c.session_id == bindparam("this_session"),
+    sessions.c.counter == bindparam("this_counter"),
+    sessions.c.nonce_hash == bindparam("this_nonce_hash"),
+    sessions.c.ended_at.is_(None),
+)
 Outcome = Rotation | RotationRefused | UserIsBlocked
 
 
@@ -52,9 +59,8 @@ def rotate(tx: Tx, presented: Presented) -> Outcome:
     The row is judged as read and changed by one statement that matches what was judged; where another transaction
     was faster, it is read and judged again. So no lock is held while judging and a hundred parallel callers rotate once.
     """
-    query = select_sessions().where(sessions.c.session_id == presented.token.session_id)
     for _ in range(_TRIES):
-        row = tx.connection.execute(query).one_or_none()
+        row = tx.connection.execute(_SESSION, {"session_id": presented.token.session_id}).one_or_none()
         if row is None:
             return RotationRefused(reason=EndReason.STORE_RESTORED)
         outcome = _apply(tx, row, presented)
@@ -128,22 +134,19 @@ def _rotate(
 
 def _move(tx: Tx, successor: Session, *, nonce_hash: bytes, latest_access_expiry: datetime) -> bool:
     result = tx.connection.execute(
-        update(sessions)
-        .where(
-            sessions.c.session_id == successor.session_id,
-            sessions.c.counter == successor.counter - 1,
-            sessions.c.nonce_hash == nonce_hash,
-            sessions.c.ended_at.is_(None),
-        )
-        .values(
-            counter=successor.counter,
-            mac_key_id=successor.mac_key_id,
-            rotated_at=successor.rotated_at,
-            refresh_expires_at=successor.refresh_expires_at,
-            access_expires_at=successor.access_expires_at,
-            latest_access_expiry=latest_access_expiry,
-            ip=successor.client.ip,
-            user_agent=successor.client.user_agent,
-        )
+        _MOVE,
+        {
+            "this_session": successor.session_id,
+            "this_counter": successor.counter - 1,
+            "this_nonce_hash": nonce_hash,
+            "counter": successor.counter,
+            "mac_key_id": successor.mac_key_id,
+            "rotated_at": successor.rotated_at,
+            "refresh_expires_at": successor.refresh_expires_at,
+            "access_expires_at": successor.access_expires_at,
+            "latest_access_expiry": latest_access_expiry,
+            "ip": successor.client.ip,
+            "user_agent": successor.client.user_agent,
+        },
     )
     return result.rowcount == 1

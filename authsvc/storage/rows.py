@@ -5,12 +5,12 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, func, or_, select
 
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import ClientInfo, Ended, EndReason, Session
 from authsvc.domain.users import Block, User
-from authsvc.storage.schema import apps, sessions, users
+from authsvc.storage.schema import Instant, apps, sessions, users
 from authsvc.storage.tx import accepted_from
 
 # A session and what its user and app say of it. Every session has a user; few apps were ever revoked as a whole.
@@ -26,31 +26,28 @@ def _of_later(name: str) -> ColumnElement[Any]:
     return case((_app_is_later, apps.c[name]), else_=users.c[name]).label(f"dead_{name}")
 
 
-def select_sessions() -> Select[Any]:
-    """Return a query for sessions, to be read with `to_session`, `to_user` and `killed`."""
-    return select(
-        sessions,
-        users.c.created_at.label("user_created_at"),
-        users.c.position.label("user_position"),
-        *(users.c[name] for name in _USER_STATE),
-        case((_app_is_later, _app_position), else_=_user_position).label("dead_below"),
-        _of_later("position_reason"),
-        _of_later("position_at"),
-        _of_later("position_by"),
-    ).select_from(_session_with_owners)
-
-
 _USER_STATE = ("roles", "external_id", "blocked_at", "blocked_until", "blocked_reason", "blocked_by")
 
+# Statements are built once and take parameters: building one costs several times what SQLite needs to run it.
+# Sessions with what `to_session`, `to_user`, `killed` and `shown` need.
+SESSIONS: Select[Any] = select(
+    sessions,
+    users.c.created_at.label("user_created_at"),
+    users.c.position.label("user_position"),
+    *(users.c[name] for name in _USER_STATE),
+    case((_app_is_later, _app_position), else_=_user_position).label("dead_below"),
+    _of_later("position_reason"),
+    _of_later("position_at"),
+    _of_later("position_by"),
+).select_from(_session_with_owners)
 
-def is_refreshable(now: datetime) -> ColumnElement[bool]:
-    """Return the condition, over `select_sessions`, of a session that can still be refreshed at *now*."""
-    return and_(
-        sessions.c.ended_at.is_(None),
-        sessions.c.refresh_expires_at > now,
-        sessions.c.position >= _user_position,
-        sessions.c.position >= _app_position,
-    )
+# The condition, over `SESSIONS`, of a session that can still be refreshed; takes the parameter `now`.
+REFRESHABLE: ColumnElement[bool] = and_(
+    sessions.c.ended_at.is_(None),
+    sessions.c.refresh_expires_at > bindparam("now", type_=Instant),
+    sessions.c.position >= _user_position,
+    sessions.c.position >= _app_position,
+)
 
 
 def is_unsettled(now: datetime) -> ColumnElement[bool]:
@@ -89,7 +86,7 @@ def to_session(row: Row[Any]) -> Session:
 
 def killed(row: Row[Any]) -> Ended | None:
     """
-    Return how the user's or the app's position killed the session of `select_sessions`, if one did.
+    Return how the user's or the app's position killed the session of `SESSIONS`, if one did.
 
     A session that had expired by then, tokens and all, was not killed by it: the first reason stands.
     """
@@ -102,7 +99,7 @@ def killed(row: Row[Any]) -> Ended | None:
 
 
 def shown(row: Row[Any]) -> Session:
-    """Return the session of `select_sessions` as a reader must see it: ended also where only a position killed it."""
+    """Return the session of `SESSIONS` as a reader must see it: ended also where only a position killed it."""
     session = to_session(row)
     if session.ended is None and (ended := killed(row)) is not None:
         return replace(session, ended=ended)

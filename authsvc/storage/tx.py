@@ -24,6 +24,12 @@ from authsvc.storage.schema import log_head, revocations
 
 T = TypeVar("T")
 HEAD_ID = 1
+_HEAD = select(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through).where(
+    log_head.c.id == HEAD_ID
+)
+_HEAD_LOCKED = _HEAD.with_for_update()
+_MOVE_HEAD = update(log_head).where(log_head.c.id == HEAD_ID)
+_ADD_FACT = insert(revocations)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +86,7 @@ class Ledger:
         """Write the head if it moved; return it."""
         head = self.head
         if head != self._stored:
-            self._connection.execute(
-                update(log_head)
-                .where(log_head.c.id == HEAD_ID)
-                .values(incarnation=head.incarnation, position=head.position)
-            )
+            self._connection.execute(_MOVE_HEAD, {"incarnation": head.incarnation, "position": head.position})
         return head
 
     def _lock(self) -> None:
@@ -122,16 +124,17 @@ class Tx(View):
             fact_id=self.entropy.token_bytes(FACT_ID_BYTES),
         )
         self.connection.execute(
-            insert(revocations).values(
-                position=fact.position,
-                fact_id=fact.fact_id,
-                kind=fact.kind.value,
-                target=fact.target,
-                reason=int(fact.reason),
-                useful_until=fact.useful_until,
-                app_filter=fact.app_filter,
-                written_at=self.now,
-            )
+            _ADD_FACT,
+            {
+                "position": fact.position,
+                "fact_id": fact.fact_id,
+                "kind": fact.kind.value,
+                "target": fact.target,
+                "reason": int(fact.reason),
+                "useful_until": fact.useful_until,
+                "app_filter": fact.app_filter,
+                "written_at": self.now,
+            },
         )
         self.facts.append(fact)
         return fact
@@ -153,10 +156,7 @@ def read_head(connection: Connection, *, lock: bool = False) -> LogHead:
         StoreUnavailable: the row is missing; the database was never opened by a store.
 
     """
-    query = select(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through).where(
-        log_head.c.id == HEAD_ID
-    )
-    row = connection.execute(query.with_for_update() if lock else query).one_or_none()
+    row = connection.execute(_HEAD_LOCKED if lock else _HEAD).one_or_none()
     if row is None:
         raise StoreUnavailable("the log has no head")
     return LogHead(
