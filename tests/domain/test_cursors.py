@@ -1,5 +1,6 @@
 """Cursors and page tokens: opaque, authenticated, one text per place."""
 
+import hmac
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -52,6 +53,16 @@ def test_every_flipped_bit_and_every_cut_of_a_cursor_is_refused() -> None:
         assert open_cursor(bytes(damaged), ring=RING) is None, f"bit {bit}"
     for wrong in (*(sealed[:length] for length in range(len(sealed))), sealed + b"\0", b"\0" + sealed):
         assert open_cursor(wrong, ring=RING) is None
+
+
+def test_only_this_format_is_read_even_with_a_good_mac() -> None:
+    """
+    Another version or length under the same key is a later format, not a cursor to be guessed at.
+    """
+    body = seal_cursor(Cursor(incarnation=b"incarnat", position=9), ring=RING)[:-16]
+    for other in (b"\x02" + body[1:], body + b"\0", body[:-1]):
+        assert open_cursor(other + hmac.digest(RING.current, other, "sha256")[:16], ring=RING) is None
+    assert open_cursor(body + hmac.digest(RING.current, body, "sha256")[:16], ring=RING) is not None
 
 
 @given(st.binary(max_size=60) | st.binary(min_size=37, max_size=37))

@@ -1,6 +1,7 @@
 """Refresh tokens: one text per token, made only by a holder of the ring."""
 
 import hashlib
+import hmac
 import string
 
 import pytest
@@ -63,6 +64,25 @@ def test_every_flipped_bit_of_the_bytes_is_refused() -> None:
         damaged = bytearray(raw)
         damaged[bit // 8] ^= 1 << bit % 8
         assert parse("wxr1." + encode_base64url(bytes(damaged)), ring=RING) is None, f"bit {bit}"
+
+
+@pytest.mark.parametrize("change", [b"\x00", b"\x02"])
+def test_another_version_is_refused_even_with_a_good_mac(change: bytes) -> None:
+    """
+    A later format under the same key is not read as this one.
+    """
+    raw = decode_base64url(TEXT.removeprefix("wxr1."))
+    assert raw is not None
+    body = change + raw[1:-32]
+
+    assert (
+        parse("wxr1." + encode_base64url(body + hmac.digest(RING.current, body, "sha256")), ring=RING) is None
+    )
+    body = b"\x01" + body[1:]
+    assert (
+        parse("wxr1." + encode_base64url(body + hmac.digest(RING.current, body, "sha256")), ring=RING)
+        == TOKEN
+    )
 
 
 def test_every_flipped_bit_of_the_text_is_refused() -> None:

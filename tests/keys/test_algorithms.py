@@ -169,7 +169,8 @@ async def test_only_the_exact_length_is_a_signature(alg: str) -> None:
     """
     check, signature = verification_key(record(KEYS[alg])), await signer(KEYS[alg]).sign(b"message")
 
-    for wrong in (b"", signature[:-1], signature + b"\0", b"\0" + signature, signature * 2):
+    stretched = signature[:32] + b"\0" + signature[32:]  # the same r and s as numbers
+    for wrong in (b"", signature[:-1], signature + b"\0", b"\0" + signature, signature * 2, stretched):
         assert not check.verify(b"message", wrong)
     if isinstance(key := KEYS[alg], ec.EllipticCurvePrivateKey):
         assert not check.verify(b"message", key.sign(b"message", ec.ECDSA(ec.hashes.SHA256())))  # type: ignore[attr-defined]
