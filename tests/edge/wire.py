@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -80,6 +80,11 @@ class World:
         finally:
             writer.close()
 
+    async def until_called(self, count: int) -> None:
+        """Return once *count* calls were reported."""
+        while len(self.observer.calls) < count:
+            await a_moment()
+
     async def until_closed(self, reader: asyncio.StreamReader, *, step: timedelta) -> tuple[bytes, timedelta]:
         """Advance the clock step by step until the edge closes; return what it sent and how long that took."""
         reading = asyncio.ensure_future(_read_all(reader))
@@ -117,3 +122,10 @@ async def running(settings: EdgeSettings = SETTINGS, *, target: str = "") -> Asy
         await server.stop(timedelta(seconds=1))
         await channel.close(None)
         await peer.stop()
+
+
+async def a_moment() -> None:
+    """Let real sockets move; the caller loops until what it waits for is true."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await asyncio.get_running_loop().create_future()
