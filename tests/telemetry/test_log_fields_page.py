@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from authsvc.telemetry import Metrics
+
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "docs/operations/log-fields.md", ROOT / "docs/operations/log-fields.zh-CN.md"]
 NAME = re.compile(r"`([a-z]+\.[a-z_]+)`")
@@ -15,6 +17,15 @@ def documented(page: Path) -> set[str]:
     """The event names in the first column of the page's tables."""
     rows = [line.split("|")[1] for line in page.read_text("utf-8").splitlines() if line.startswith("| `")]
     return {name for row in rows for name in NAME.findall(row)} | {"call.finished"}
+
+
+def gauges() -> set[str]:
+    """The names given to `gauge` in the tree, as metrics."""
+    return {
+        f"authsvc_{name}"
+        for file in (ROOT / "authsvc").rglob("*.py")
+        for name in re.findall(r"\.gauge\(\s*\"([a-z_]+)\"", file.read_text("utf-8"))
+    }
 
 
 def reported() -> tuple[set[str], set[str], set[str]]:
@@ -75,3 +86,20 @@ def test_both_languages_have_the_same_rows() -> None:
     ]
 
     assert first_columns[0] == first_columns[1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_metric_is_on_the_page_and_no_other(page: Path) -> None:
+    """
+    Gauges are found where they are registered, the rest in the registry itself.
+    """
+    rows = [
+        line.split("|")[1] for line in page.read_text("utf-8").splitlines() if line.startswith("| `authsvc_")
+    ]
+    registered = {
+        f"{family.name}_total" if family.type == "counter" else family.name
+        for family in Metrics().registry.collect()
+        if family.name.startswith("authsvc_")
+    }
+
+    assert {row.strip(" `") for row in rows} == registered | gauges()
