@@ -1,0 +1,80 @@
+"""`python -m bench`: one run, one table. Exits 1 if calls failed, never because of a figure."""
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+from importlib.metadata import version
+from pathlib import Path
+
+import uvloop
+
+from bench import report
+from bench.load import CallsFailed
+from bench.measure import measure
+from bench.processes import Cores, NotStarted
+from bench.rows import CALLERS, rows
+from bench.stage import Stage, dev_ready_s
+
+_LIBRARIES = ("grpcio", "protobuf", "aiohttp", "uvloop", "cryptography")
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=9, help="rounds over all rows (default 9)")
+    parser.add_argument("--calls", type=int, default=3000, help="calls per row and round (default 3000)")
+    parser.add_argument("--quick", action="store_true", help="three rounds of 1000 calls: a first impression")
+    parser.add_argument("--starts", type=int, default=3, help="starts of `authsvc dev` (default 3)")
+    parser.add_argument("--no-h2load", action="store_true", help="leave h2load out where it is installed")
+    given = parser.parse_args()
+    if given.quick:
+        given.rounds, given.calls = 3, 1000
+    if min(given.rounds, given.calls, given.starts) < 1:
+        parser.error("counts begin at 1")
+    h2load = None if given.no_h2load else shutil.which("h2load")
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(_run(rounds=given.rounds, calls=given.calls, starts=given.starts, h2load=h2load))
+    except* (CallsFailed, NotStarted) as failures:
+        sys.exit("\n".join(str(failure) for failure in failures.exceptions))
+
+
+async def _run(*, rounds: int, calls: int, starts: int, h2load: str | None) -> None:
+    cores = Cores.of_this_machine()
+    with tempfile.TemporaryDirectory(prefix="authsvc-bench-") as name:
+        directory = Path(name)
+        _tell("starting `authsvc dev`")
+        ready_s = dev_ready_s(directory, cores=cores, starts=starts)
+        stage = Stage(directory, cores=cores, h2load=h2load)
+        try:
+            _tell("starting the servers")
+            stage.start()
+            await stage.open()
+            idle = report.Idle({process.name: process.rss_mib() for process in stage.processes()}, ready_s)
+            cores.take_load_core()
+            table = rows(stage)
+            results = await measure(stage, table, rounds=rounds, calls=calls, tell=_tell)
+            lines = [
+                ", ".join((f"Python {sys.version.split()[0]}", *(f"{x} {version(x)}" for x in _LIBRARIES))),
+                f"{cores.describe()}; {CALLERS} calls in flight; medians of {rounds} rounds of {calls} calls",
+                "gRPC load: " + ("h2load and a real client" if h2load else "Python (no h2load found)"),
+                "",
+                *report.table(table, results),
+                "",
+                *report.memory(stage.processes(), idle),
+                "",
+                *report.targets(results, idle),
+            ]
+        finally:
+            await stage.close()
+    print("\n".join(lines))
+
+
+def _tell(progress: str) -> None:
+    print(progress, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

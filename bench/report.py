@@ -1,0 +1,79 @@
+"""The table, the targets, the memory."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import median
+
+from bench.measure import Results
+from bench.processes import Process
+from bench.rows import BY_CLIENT, BY_H2LOAD, FIRST_SEEN, Names, Row
+
+CACHED_ADDED_US = 30.0
+FIRST_SEEN_ADDED_US = 40.0
+IDLE_RSS_MIB = 120 * 1e6 / 2**20  # 120 MB
+DEV_READY_S = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """What is measured before the load: memory after the start, and how long `authsvc dev` takes to be ready."""
+
+    rss_mib: dict[str, float]
+    dev_ready_s: list[float]
+
+
+def table(rows: Sequence[Row], results: Results) -> Iterator[str]:
+    """Yield the table's lines: medians over the rounds."""
+    head = ("", "load by", "calls/s", "CPU µs/call", "added µs", "ratio", "p50 ms", "p99 ms")
+    form = "{:<34}{:<17}{:>9}{:>13}{:>10}{:>7}{:>9}{:>9}"
+    yield form.format(*head)
+    group = ""
+    for row in rows:
+        if group and row.baseline != group:
+            yield ""
+        group = row.baseline
+        samples = results.samples[row.name]
+        yield form.format(
+            row.name,
+            row.generator,
+            f"{median(sample.rate for sample in samples):.0f}",
+            f"{results.cpu_us(row.name):.1f}",
+            "-" if row.name == row.baseline else f"{results.added_us(row.name, over=row.baseline):+.1f}",
+            f"{results.ratio(row.name, over=row.baseline):.2f}",
+            f"{median(sample.p50_ms for sample in samples):.2f}",
+            f"{median(sample.p99_ms for sample in samples):.2f}",
+        )
+    yield ""
+    yield form.format(
+        "bare ES256 check", "in process", "", f"{results.bare_check_us():.1f}", "", "", "", ""
+    ).rstrip()
+
+
+def memory(processes: Sequence[Process], idle: Idle) -> Iterator[str]:
+    """Yield the resident memory of each process, idle and now."""
+    yield f"{'RSS, MiB':<34}{'idle':>9}{'after the load':>17}"
+    for process in processes:
+        yield f"{process.name:<34}{idle.rss_mib[process.name]:>9.1f}{process.rss_mib():>17.1f}"
+
+
+def targets(results: Results, idle: Idle) -> Iterator[str]:
+    """Yield one line per target, with what was measured."""
+    for names in (BY_H2LOAD, BY_CLIENT):
+        if names.cached in results.samples:
+            yield _target(f"{names.cached}: added CPU", _added(results, names), CACHED_ADDED_US, "µs")
+    beyond = results.added_us(FIRST_SEEN, over=BY_CLIENT.echo) - results.bare_check_us()
+    yield _target("first seen: added CPU beyond the bare check", beyond, FIRST_SEEN_ADDED_US, "µs")
+    yield _target("idle server (serve): RSS", idle.rss_mib["serve"], IDLE_RSS_MIB, "MiB")
+    first, *later = idle.dev_ready_s
+    yield _target("authsvc dev ready, first start", first, DEV_READY_S, "s")
+    if later:
+        yield _target("authsvc dev ready, later starts", median(later), DEV_READY_S, "s")
+
+
+def _added(results: Results, names: Names) -> float:
+    return results.added_us(names.cached, over=names.echo)
+
+
+def _target(what: str, measured: float, limit: float, unit: str) -> str:
+    verdict = "met" if measured <= limit else "MISSED"
+    return f"{what:<46}{measured:>9.2f} {unit:<4} target <= {limit:<7.6g} {verdict}"
