@@ -29,6 +29,7 @@ from authsvc.rpc.policy import POLICIES, Policy
 from authsvc.rpc.principals import Authenticator, ServicerContext
 from authsvc.rpc.statuses import DETAILS_KEY, encode_status
 from authsvc.status import row_for
+from authsvc.telemetry import current_request
 
 RequestT = TypeVar("RequestT", bound=Message)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
@@ -200,6 +201,8 @@ class Wrapper:
         }
         record.request_id = self._request_id(metadata)
         record.trace_id = _trace_id(metadata)
+        # From here on every event of this call carries its ids.
+        current_request.set((record.request_id, record.trace_id))
         if policy is None:
             raise CallerForbidden("no policy row")
         if policy.roles is None:

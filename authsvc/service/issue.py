@@ -49,13 +49,16 @@ class TokenIssuer:
 
         """
         now = self._clock.now()
-        issued_at = int(now.timestamp())
+        expires_at = int(session.access_expires_at.timestamp())
+        # The row's expiry was counted on the store's clock, which may be a little ahead of ours: a lifetime above the
+        # app's would be refused by every verifier, while an `iat` ahead by less than the leeway is not.
+        issued_at = max(int(now.timestamp()), expires_at - int(app.access_lifetime.total_seconds()))
         claims = Claims(
             issuer=self._issuer,
             user_id=user.user_id,
             audiences=app.audiences,
             app_id=app.app_id,
-            expires_at=int(session.access_expires_at.timestamp()),
+            expires_at=expires_at,
             issued_at=issued_at,
             not_before=issued_at,
             token_id=encode_id(self._entropy.token_bytes(ID_BYTES)),

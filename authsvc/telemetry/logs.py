@@ -31,7 +31,8 @@ _LEVEL_NAMES = {number: name for name, number in LEVELS.items()}
 _LIBRARY_LEVELS = {
     "aiohttp": logging.WARNING,
     "aiohttp.access": logging.WARNING,  # one line per call is ours
-    "alembic": logging.INFO,
+    "alembic": logging.WARNING,
+    "alembic.runtime.migration": logging.INFO,  # says which revisions ran
     "asyncio": logging.WARNING,
     "grpc": logging.WARNING,
     "sqlalchemy": logging.WARNING,
