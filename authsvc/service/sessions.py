@@ -45,8 +45,9 @@ class Sessions:
             NotFound, StoreUnavailable, NotFresh, CursorExpired: see `errors`.
 
         """
-        claims = await self._verifier.require_active(token, Demand(audiences=audiences))
-        return await self.get(claims.session_id, at_least=at_least)
+        # The cursor is reached before the token is judged: what it names may be the end of this very session.
+        claims = await self._verifier.require_active(token, Demand(audiences=audiences), at_least=at_least)
+        return await self.get(claims.session_id)
 
     async def list(self, query: SessionQuery, *, at_least: Cursor | None = None) -> Sequence[Session]:
         """

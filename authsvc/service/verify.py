@@ -107,16 +107,16 @@ class TokenVerifier:
             self._remember(digest, believed)
         return self._judge_believed(believed, demand)
 
-    async def require_active(self, token: str, demand: Demand) -> Claims:
+    async def require_active(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Claims:
         """
         Return the claims of an active token that names the subject of a call.
 
         Raises:
             TokenInvalid: it is not active; the reason stays here.
-            NotFresh, StoreUnavailable: see `judge`.
+            NotFresh, CursorExpired, StoreUnavailable: see `judge`.
 
         """
-        verdict = await self.judge(token, demand)
+        verdict = await self.judge(token, demand, at_least=at_least)
         if isinstance(verdict, Refusal):
             raise TokenInvalid
         return verdict.claims

@@ -40,7 +40,10 @@ APP = fact(FactKind.APP, "app")
     ("held", "reason"),
     [
         (SESSION, InactiveReason.SESSION_REVOKED),
-        (replace(SESSION, position=1), InactiveReason.SESSION_REVOKED),  # named outright: position means nothing
+        (
+            replace(SESSION, position=1),
+            InactiveReason.SESSION_REVOKED,
+        ),  # named outright: position means nothing
         (USER, InactiveReason.USER_REVOKED),
         (replace(USER, app_filter="app"), InactiveReason.USER_REVOKED),
         (APP, InactiveReason.APP_REVOKED),

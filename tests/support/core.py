@@ -202,9 +202,7 @@ def assemble(
     """The use cases wired to each other; nothing is started."""
     rings, unbroken, record = ring.rings(), Unbroken(), store.as_store()
     keys = KeyDirectory(store=record, material=material, clock=clock)
-    tail = LogTail(
-        log=record, view=RevocationView(), clock=clock, observer=observer, hard_bound=HARD_BOUND
-    )
+    tail = LogTail(log=record, view=RevocationView(), clock=clock, observer=observer, hard_bound=HARD_BOUND)
     verifier = TokenVerifier(
         keys=keys, tail=tail, apps=apps, clock=clock, issuer=ISSUER, cache_size=cache_size
     )
