@@ -3,7 +3,8 @@ The server as the edge sees it: stubs, deadlines, and the proof that a login was
 
 Whoever makes the channel sets `grpc.enable_retries` to 0 and gives Login no retry policy. With that option C-core makes
 no transparent retries either; those would be harmless (they happen only where the server provably did not see the
-call), but then "at most one Login leaves the edge per request" holds without reading C-core.
+call), but then "at most one Login leaves the edge per request" holds without reading C-core. `grpc.max_reconnect_backoff_ms` of a second or two lets the edge find a
+restarted server soon; C-core's own default grows to two minutes.
 """
 
 import asyncio

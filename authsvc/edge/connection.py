@@ -152,8 +152,10 @@ class EdgeConnection(web.RequestHandler):
             self.transport.write(_serialize(self._render(request, status, {"Connection": "close"})))
         raise ConnectionError("the connection ends here")
 
-    def log_exception(self, *args: Any, **kw: Any) -> None:
-        """Drop aiohttp's own report: its text may quote a request. The edge reports every request by itself."""
+    def log_exception(self, *args: Any, **kw: Any) -> None:  # noqa: ARG002 - aiohttp's signature
+        """Log that a connection failed and by which kind of error; aiohttp's text and the error's may quote a request."""
+        error = kw.get("exc_info")
+        self.logger.error("an HTTP connection failed: %s", type(error).__name__)
 
 
 def _serialize(response: web.Response) -> bytes:

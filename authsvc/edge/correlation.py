@@ -35,9 +35,12 @@ def correlate(request: web.BaseRequest, entropy: Entropy) -> Correlation:
     headers = request.headers
     request_id = headers.get("X-Request-Id", "")
     traceparent = headers.get("traceparent", "")
-    if _REQUEST_ID.fullmatch(request_id) is None:
-        request_id = entropy.token_bytes(16).hex()
-    if _TRACEPARENT.fullmatch(traceparent) is None:
-        digits = entropy.token_bytes(24).hex()
-        traceparent = f"00-{digits[:32]}-{digits[32:]}-00"
+    own_id = _REQUEST_ID.fullmatch(request_id) is not None
+    own_trace = _TRACEPARENT.fullmatch(traceparent) is not None
+    if not (own_id and own_trace):
+        digits = entropy.token_bytes(40).hex()
+        if not own_id:
+            request_id = digits[:32]
+        if not own_trace:
+            traceparent = f"00-{digits[32:64]}-{digits[64:]}-00"
     return Correlation(request_id, traceparent, (("x-request-id", request_id), ("traceparent", traceparent)))

@@ -63,7 +63,9 @@ class Jwks:
             if self._kept is not None:
                 return self._kept
             assert self._failure is not None
-            raise self._failure
+            raise self._failure.with_traceback(
+                None
+            )  # kept between requests, so it must not collect their frames
 
     async def _fetch(self, correlation: Correlation) -> None:
         asked = self._clock.elapsed()

@@ -18,7 +18,7 @@ class EdgeSettings:
     (IPv6 without brackets); None accepts any, which is right behind a proxy that checks.
 
     `header_deadline` runs from a request's first byte to the end of its headers, `body_deadline` from there to the
-    end of its body: together they bound a half-sent request (15 s by default). `write_deadline` bounds a client that
+    end of its body: together, with a second for noticing and one for closing, they bound a half-sent request (14 s). `write_deadline` bounds a client that
     does not read its answer. `keep_alive` is how long a silent connection stays open; a proxy in front should close
     its own idle connections earlier.
 
@@ -36,8 +36,8 @@ class EdgeSettings:
     max_header_line: int = 8190
     max_headers: int = 100
     max_connections: int = 8192
-    header_deadline: timedelta = timedelta(seconds=5)
-    body_deadline: timedelta = timedelta(seconds=10)
+    header_deadline: timedelta = timedelta(seconds=4)
+    body_deadline: timedelta = timedelta(seconds=8)
     write_deadline: timedelta = timedelta(seconds=10)
     keep_alive: timedelta = timedelta(seconds=30)
     call_deadline: timedelta = timedelta(seconds=5)

@@ -1,7 +1,7 @@
 """The edge on a real socket: an HTTP client, raw bytes, and the world behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -104,8 +104,13 @@ async def _read_all(reader: asyncio.StreamReader) -> bytes:
 
 
 @asynccontextmanager
-async def running(settings: EdgeSettings = SETTINGS, *, target: str = "") -> AsyncIterator[World]:
-    """Run an edge in front of a scripted peer, or of *target*."""
+async def running(
+    settings: EdgeSettings = SETTINGS,
+    *,
+    target: str = "",
+    prepare: Callable[[web.Application], None] | None = None,
+) -> AsyncIterator[World]:
+    """Run an edge in front of a scripted peer, or of *target*; *prepare* may plant a fault before it starts."""
     peer = Peer()
     target = target or await peer.start()
     clock, observer = FakeClock(), RecordingObserver()
@@ -113,6 +118,8 @@ async def running(settings: EdgeSettings = SETTINGS, *, target: str = "") -> Asy
     app = create_edge(
         channel=channel, settings=settings, observer=observer, clock=clock, entropy=SeededEntropy()
     )
+    if prepare is not None:
+        prepare(app)
     server = EdgeServer(app, host="127.0.0.1", port=0, settings=settings)
     url = await server.start()
     try:
