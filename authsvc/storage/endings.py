@@ -2,13 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, func, insert, select, update
+from sqlalchemy import and_, bindparam, func, insert, or_, select, update
 
 from authsvc.domain.apps import FACT_MARGIN
 from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
 from authsvc.domain.users import Block
-from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
+from authsvc.storage.rows import IS_KILLED_BY_APP, REFRESHABLE, SESSIONS, is_unsettled, killed
 from authsvc.storage.schema import apps, sessions, users
 from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
 
@@ -77,33 +77,21 @@ def tell_of_session(tx: Tx, session_id: str, *, reason: EndReason, latest_access
 
 def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, by: str) -> int | None:
     """See ports.SessionStore.end_user_sessions."""
-    position = lock_user(tx, user_id)
-    if position is None:
+    if lock_user(tx, user_id) is None:
         return None
     ended = Ended(reason=reason, at=tx.now, by=by)
     theirs = sessions.c.user_id == user_id
     if app_id:
         theirs = and_(theirs, sessions.c.app_id == app_id)
-    alive = tx.connection.execute(
-        SESSIONS.with_only_columns(func.count()).where(theirs, REFRESHABLE).params(now=tx.now)
-    ).scalar_one()
-    app_revocation = (
-        select(apps.c.position)
-        .where(apps.c.app_id == sessions.c.app_id)
-        .scalar_subquery()
-        .correlate(sessions)
-    )
-    # Rows that a position had killed keep that reason: they are left as they are.
-    tx.connection.execute(
-        update(sessions)
-        .where(
-            theirs,
-            is_unsettled(tx.now),
-            sessions.c.position >= position,
-            sessions.c.position >= func.coalesce(app_revocation, 0),
-        )
-        .values(ended_at=ended.at, end_reason=int(ended.reason), ended_by=ended.by)
-    )
+    alive = 0
+    # A user's sessions are few. Those that a revocation of their app had killed get its reason into their row: the
+    # apps row knows only the latest revocation, so it must not be asked about them again.
+    for row in tx.connection.execute(
+        SESSIONS.where(theirs, or_(is_unsettled(tx.now), IS_KILLED_BY_APP))
+    ).all():
+        before = killed(row)
+        settle(tx, row.session_id, ended=before or ended)
+        alive += before is None and tx.now < row.refresh_expires_at
     # Looked at after the rows were ended (and with that locked), so a refresh in between cannot hand out a later one.
     latest = tx.connection.execute(
         select(func.max(sessions.c.latest_access_expiry)).where(
@@ -122,7 +110,7 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
                     position=fact.position, position_reason=int(reason), position_at=ended.at, position_by=by
                 )
             )
-    return int(alive)
+    return alive
 
 
 def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta) -> int:
@@ -183,7 +171,7 @@ def unblock_user(tx: Tx, user_id: str) -> bool:
     return result.rowcount == 1
 
 
-def lock_user(tx: Tx, user_id: str) -> int | None:
-    """Hold the user's row until the transaction ends and return its position; None if there is no such user."""
-    query = select(users.c.position).where(users.c.user_id == user_id).with_for_update()
+def lock_user(tx: Tx, user_id: str) -> str | None:
+    """Hold the user's row until the transaction ends and return its id; None if there is no such user."""
+    query = select(users.c.user_id).where(users.c.user_id == user_id).with_for_update()
     return tx.connection.execute(query).scalar_one_or_none()

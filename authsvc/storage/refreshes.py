@@ -84,7 +84,7 @@ def _apply(tx: Tx, row: Row[Any], presented: Presented) -> Outcome | None:
         token,
         now=tx.now,
         grace=app.grace,
-        dead_below=0 if dead is None else row.dead_below,
+        dead_below=0 if dead is None else max(row.user_position, row.app_position or 0),
         dead_reason=EndReason.UNSPECIFIED if dead is None else dead.reason,
     )
     match verdict:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, case, func, or_, select
+from sqlalchemy import ColumnElement, Row, Select, and_, bindparam, func, or_, select
 
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import ClientInfo, Ended, EndReason, Session
@@ -17,36 +17,31 @@ from authsvc.storage.tx import accepted_from
 _session_with_owners = sessions.join(users, users.c.user_id == sessions.c.user_id).outerjoin(
     apps, apps.c.app_id == sessions.c.app_id
 )
-_user_position = users.c.position
 _app_position = func.coalesce(apps.c.position, 0)
-_app_is_later = _app_position > _user_position
-
-
-def _of_later(name: str) -> ColumnElement[Any]:
-    return case((_app_is_later, apps.c[name]), else_=users.c[name]).label(f"dead_{name}")
-
-
 _USER_STATE = ("roles", "external_id", "blocked_at", "blocked_until", "blocked_reason", "blocked_by")
+_POSITION = ("position", "position_reason", "position_at", "position_by")
 
 # Statements are built once and take parameters: building one costs several times what SQLite needs to run it.
 # Sessions with what `to_session`, `to_user`, `killed` and `shown` need.
 SESSIONS: Select[Any] = select(
     sessions,
     users.c.created_at.label("user_created_at"),
-    users.c.position.label("user_position"),
     *(users.c[name] for name in _USER_STATE),
-    case((_app_is_later, _app_position), else_=_user_position).label("dead_below"),
-    _of_later("position_reason"),
-    _of_later("position_at"),
-    _of_later("position_by"),
+    *(users.c[name].label(f"user_{name}") for name in _POSITION),
+    *(apps.c[name].label(f"app_{name}") for name in _POSITION),
 ).select_from(_session_with_owners)
 
 # The condition, over `SESSIONS`, of a session that can still be refreshed; takes the parameter `now`.
 REFRESHABLE: ColumnElement[bool] = and_(
     sessions.c.ended_at.is_(None),
     sessions.c.refresh_expires_at > bindparam("now", type_=Instant),
-    sessions.c.position >= _user_position,
+    sessions.c.position >= users.c.position,
     sessions.c.position >= _app_position,
+)
+
+# The condition, over `SESSIONS`, of a row that does not say yet that its app's revocation killed it.
+IS_KILLED_BY_APP: ColumnElement[bool] = and_(
+    sessions.c.ended_at.is_(None), sessions.c.position < _app_position
 )
 
 
@@ -86,16 +81,25 @@ def to_session(row: Row[Any]) -> Session:
 
 def killed(row: Row[Any]) -> Ended | None:
     """
-    Return how the user's or the app's position killed the session of `SESSIONS`, if one did.
+    Return how a revocation of the whole user or app killed the session of `SESSIONS`, if one did.
 
-    A session that had expired by then, tokens and all, was not killed by it: the first reason stands.
+    The first reason stands: of two that killed it the earlier one, and none if it had expired before, tokens and all.
+    (Of several revocations of one app only the latest is known.)
     """
-    if row.position >= row.dead_below:
+    killers = sorted(
+        killer
+        for killer in (
+            (row.user_position, row.user_position_reason, row.user_position_at, row.user_position_by),
+            (row.app_position or 0, row.app_position_reason, row.app_position_at, row.app_position_by),
+        )
+        if row.position < killer[0]
+    )
+    if not killers:
         return None
-    at = row.dead_position_at
+    _, reason, at, by = killers[0]
     if row.refresh_expires_at <= at and row.latest_access_expiry <= accepted_from(at):
         return None
-    return Ended(reason=EndReason(row.dead_position_reason), at=at, by=row.dead_position_by)
+    return Ended(reason=EndReason(reason), at=at, by=by)
 
 
 def shown(row: Row[Any]) -> Session:

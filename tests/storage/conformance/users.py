@@ -95,7 +95,10 @@ class TestUserEndings:
         await world.store.end_app_sessions(
             APP.app_id, reason=EndReason.BLOCKED, by="x", longest_lifetime=HOUR
         )
+        world.clock.advance(MINUTE)
         assert (await world.kill_user(login.user)).value == 0
+        assert await world.reason(login) is EndReason.BLOCKED
+        assert (await world.refusal(login.token)).reason is EndReason.BLOCKED
 
     async def test_block_ends_everything_in_the_same_step(self, world: World) -> None:
         """The state is set and the sessions end as blocked, with one fact."""
