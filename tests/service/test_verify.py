@@ -334,7 +334,7 @@ async def grow_stale(core: Core) -> None:
     core.clock.advance(HARD_BOUND + TICK)
 
 
-@pytest.mark.parametrize("reason", [reason for reason in ORDEInactiveReason[:12] if reason != "UNKNOWN_KEY"])
+@pytest.mark.parametrize("reason", [reason for reason in ORDER[:12] if reason != "UNKNOWN_KEY"])
 async def test_what_no_revocation_can_change_is_decided_also_when_stale(core: Core, reason: str) -> None:
     """A token that is bad or known to be dead needs no fresh log."""
     await grow_stale(core)
