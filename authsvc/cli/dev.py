@@ -12,7 +12,7 @@ from authsvc.app import AuthServer, Edge, Secrets, World, build_ops
 from authsvc.cli import walkthrough
 from authsvc.cli.material import make_dev_secrets
 from authsvc.cli.options import misconfigured, read_settings, settings_options
-from authsvc.cli.running import ReadyFile, make_world, run, settle
+from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
 from authsvc.config import ConfiguredApp, Settings, is_loopback
 from authsvc.config.apps import AppsFileProblem, judge_apps
 from authsvc.config.sections import Environment
@@ -140,7 +140,8 @@ class Development:
                 host=settings.sandbox_host,
                 port=settings.sandbox_port,
             )
-            await sandbox.start()
+            with listening("the sandbox", host=settings.sandbox_host, port=settings.sandbox_port):
+                await sandbox.start()
             self._stack.push_async_callback(sandbox.stop)
             sandbox_url = sandbox.base_url
         database = self._directory / "authsvc.db"
@@ -155,12 +156,14 @@ class Development:
         addresses["grpc"] = await server.start()
         self._stack.push_async_callback(server.stop)
         edge = Edge(settings, target=addresses["grpc"], world=world)
-        addresses["http"] = await edge.start()
+        with listening("the edge", host=settings.http_host, port=settings.http_port):
+            addresses["http"] = await edge.start()
         self._stack.push_async_callback(edge.stop)
         if self._with_sandbox:
             addresses["sandbox"] = sandbox_url
         ops = build_ops(settings, world=world, probes={**server.probes(), **edge.probes()})
-        addresses["ops"] = await ops.start()
+        with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
+            addresses["ops"] = await ops.start()
         self._stack.push_async_callback(ops.stop)
         return addresses
 

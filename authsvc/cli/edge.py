@@ -7,7 +7,7 @@ import click
 
 from authsvc.app import Edge, build_ops
 from authsvc.cli.options import read_settings, settings_options
-from authsvc.cli.running import ReadyFile, make_world, run, settle
+from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
 
 
 @click.command("edge")
@@ -25,7 +25,10 @@ def command(**given: Any) -> None:
 
     async def main(stopping: asyncio.Event) -> None:
         try:
-            addresses = {"http": await edge.start(), "ops": await ops.start()}
+            with listening("the edge", host=settings.http_host, port=settings.http_port):
+                addresses = {"http": await edge.start()}
+            with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
+                addresses["ops"] = await ops.start()
             settle()
             ready.announce(addresses)
             click.echo(f"authsvc edge serves {addresses['http']}, operations on {addresses['ops']}")

@@ -6,7 +6,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,26 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
             runner.run(body())
     except (PortTaken, OSError, SchemaNotCurrent, StoreUnavailable) as error:
         raise click.ClickException(str(error) or type(error).__name__) from None
+
+
+class CannotListen(click.ClickException):
+    """A part's address cannot be bound; the text says which part and which address."""
+
+
+@contextmanager
+def listening(part: str, *, host: str, port: int) -> Iterator[None]:
+    """
+    Let the block start a listener.
+
+    Raises:
+        CannotListen: in place of the OSError, whose own text does not always name the address.
+
+    """
+    try:
+        yield
+    except OSError as error:
+        why = os.strerror(error.errno) if error.errno else type(error).__name__
+        raise CannotListen(f"{part} cannot listen on {host}:{port}: {why}") from None
 
 
 def settle() -> None:

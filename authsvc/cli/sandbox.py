@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from authsvc.cli.options import misconfigured, read_settings, settings_options
-from authsvc.cli.running import ReadyFile, run
+from authsvc.cli.running import ReadyFile, listening, run
 from authsvc.config import is_loopback
 from authsvc.config.sections import Environment
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
@@ -32,7 +32,8 @@ def command(**given: Any) -> None:
 
     async def main(stopping: asyncio.Event) -> None:
         try:
-            await server.start()
+            with listening("the sandbox", host=settings.sandbox_host, port=settings.sandbox_port):
+                await server.start()
             ready.announce({"sandbox": server.base_url})
             click.echo(f"WeChat sandbox on {server.base_url}; apps and their (worthless) secrets:")
             for app in SANDBOX_APPS:

@@ -8,7 +8,7 @@ import click
 from authsvc.app import AuthServer, build_ops
 from authsvc.cli.material import configured
 from authsvc.cli.options import read_settings, settings_options
-from authsvc.cli.running import ReadyFile, make_world, run, settle
+from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
 from authsvc.supervisor import Child, supervise
 
 _SERVER_OPTIONS = (
@@ -69,7 +69,9 @@ def command(*, with_edge: bool, **given: Any) -> None:
 
     async def main(stopping: asyncio.Event) -> None:
         try:
-            addresses = {"grpc": await server.start(), "ops": await ops.start()}
+            addresses = {"grpc": await server.start()}
+            with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
+                addresses["ops"] = await ops.start()
             settle()
             ready.announce(addresses)
             click.echo(f"authsvc serves gRPC on {addresses['grpc']}, operations on {addresses['ops']}")

@@ -1,0 +1,84 @@
+"""`authsvc serve` as an operator sets it up: generated keys, an apps file, a migrated database, a sandbox beside it."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from authsvc.sandbox import SANDBOX_APPS
+from tests.e2e.running import Running, command, running
+from tests.e2e.wire import Service
+
+SERVE_PORTS = ("--grpc-port", "0", "--ops-port", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A folder that holds everything a server needs; `env` points at it."""
+
+    folder: Path
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {
+            "AUTHSVC_ENV": "test",
+            "AUTHSVC_DATABASE_URL": f"sqlite:///{self.folder}/authsvc.db",
+            "AUTHSVC_MASTER_KEYS_FILE": str(self.folder / "master.key"),
+            "AUTHSVC_SIGNING_KEYS_DIR": str(self.folder / "keys"),
+            "AUTHSVC_APPS_FILE": str(self.folder / "apps.toml"),
+            "AUTHSVC_DEFAULT_APP": SANDBOX_APPS[0].app_id,
+            "AUTHSVC_LOG_FORMAT": "json",
+            "AUTHSVC_DRAIN_WAIT": "0",
+        }
+
+    @property
+    def database(self) -> Path:
+        return self.folder / "authsvc.db"
+
+
+def prepare(folder: Path, *, wechat_url: str = "http://127.0.0.1:1", **policy: float) -> Site:
+    """Set a site up by the commands an operator would use; *policy* goes into every app's table."""
+    folder.mkdir(parents=True, exist_ok=True)
+    site = Site(folder)
+    master = command("keys", "generate", "--master", cwd=folder)
+    (folder / "master.key").write_text(master.stdout)
+    made = command("keys", "generate", "--dir", str(folder / "keys"), cwd=folder)
+    migrated = command("migrate", cwd=folder, env=site.env)
+    write_apps(site, wechat_url=wechat_url, **policy)
+    assert (master.returncode, made.returncode, migrated.returncode) == (0, 0, 0), migrated.stderr
+    return site
+
+
+def write_apps(site: Site, *, wechat_url: str, **policy: float) -> None:
+    """List the sandbox's apps in the site's apps file."""
+    lines = []
+    for app in SANDBOX_APPS:
+        lines += [
+            "[[apps]]",
+            f'id = "{app.app_id}"',
+            f'secret = "{app.secret}"',
+            f'wechat_url = "{wechat_url}"',
+        ]
+        lines += ['scopes = ["profile"]', *(f"{name} = {value}" for name, value in policy.items())]
+    (site.folder / "apps.toml").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def sandbox(folder: Path) -> Iterator[tuple[Running, str]]:
+    """`authsvc sandbox` on a free port, and its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with running(folder, "sandbox", "--sandbox-port", "0") as process:
+        yield process, process.addresses()["sandbox"]
+
+
+@contextmanager
+def serve_with_edge(folder: Path, *more: str, **policy: float) -> Iterator[tuple[Running, Service]]:
+    """A sandbox, and `serve --with-edge` against it: three kinds of processes of their own."""
+    with sandbox(folder / "sandbox") as (_, wechat):
+        site = prepare(folder / "site", wechat_url=wechat, **policy)
+        words = ("serve", "--with-edge", "--http-port", "0", *SERVE_PORTS, *more)
+        with (
+            running(site.folder, *words, env=site.env) as process,
+            Service({**process.addresses(), "sandbox": wechat}) as service,
+        ):
+            yield process, service
