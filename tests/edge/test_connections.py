@@ -149,7 +149,7 @@ async def test_a_stop_answers_what_is_in_flight_and_closes_the_silent(
         await asyncio.wait({gate}, timeout=0.01)
     stopping = asyncio.ensure_future(server.stop(timedelta(seconds=20)))
     assert await silent.read() == b""
-    with pytest.raises(OSError, match="Connect call failed"):
+    with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection(*world.address)
     assert not stopping.done()
     gate.set_result(None)
@@ -173,7 +173,7 @@ async def test_a_stop_does_not_wait_longer_than_its_grace(alone: tuple[EdgeServe
     assert await reader.read() == b""
     writer.close()
     assert [call.code for call in world.observer.calls] == ["499"]
-    gate.set_result(None)
+    gate.cancel()
 
 
 async def test_readiness_ends_before_the_listener_does(world: World) -> None:
