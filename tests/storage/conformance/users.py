@@ -100,6 +100,18 @@ class TestUserEndings:
         assert await world.reason(login) is EndReason.BLOCKED
         assert (await world.refusal(login.token)).reason is EndReason.BLOCKED
 
+    async def test_reason_of_an_app_revocation_outlives_a_second_one(self, world: World) -> None:
+        """What the app's revocation killed keeps that reason, also after it would have expired and all was revoked."""
+        old = await world.login()
+        await world.store.end_app_sessions(
+            APP.app_id, reason=EndReason.BLOCKED, by="x", longest_lifetime=HOUR
+        )
+        ended = (await world.session(old)).ended
+        world.clock.advance(8 * DAY)
+        await world.kill_user((await world.login()).user)
+        await world.kill_app()
+        assert (await world.session(old)).ended == ended
+
     async def test_block_ends_everything_in_the_same_step(self, world: World) -> None:
         """The state is set and the sessions end as blocked, with one fact."""
         login = await world.login()
