@@ -103,6 +103,12 @@ class TestIdentities:
             await world.login(sealed=sealed, exchanged_at=start + timedelta(minutes=minutes))
         assert keys(world) == (b"k5", b"k4")
 
+    async def test_exchanges_of_one_instant(self, world: World) -> None:
+        """Of two keys exchanged at the same instant the one stored later counts as newer; none is lost."""
+        await world.login(sealed=b"k1")
+        await world.login(sealed=b"k2")
+        assert keys(world) == (b"k2", b"k1")
+
     async def test_unionid_survives_a_restart(self, world: World) -> None:
         """Another store on the same database links alike."""
         here = await world.login("a", unionid="u")
