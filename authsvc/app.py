@@ -271,8 +271,16 @@ class Edge:
             trusted_proxies=settings.trusted_proxies,
             allowed_hosts=_LOCAL_HOSTS if check_host else None,
         )
-        # Login appears in no retry policy; the channel itself must not retry anything either.
-        self._channel = grpc.aio.insecure_channel(self._target, options=[("grpc.enable_retries", 0)])
+        self._channel = grpc.aio.insecure_channel(
+            self._target,
+            options=[
+                # Login appears in no retry policy; the channel itself must not retry anything either.
+                ("grpc.enable_retries", 0),
+                # A restarted server is found again within about a second.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ],
+        )
         world = self._world
         app = create_edge(
             channel=self._channel,
