@@ -52,7 +52,10 @@ class GrpcClient:
         send = self._channel.unary_unary(method, None, None)
 
         async def call(request: bytes) -> None:
-            reply: bytes = await send(request)
+            try:
+                reply: bytes = await send(request)
+            except grpc.aio.AioRpcError as error:
+                raise CallsFailed(f"{method}: {error.code().name}: {error.details()}") from None
             if not reply.startswith(begins):
                 raise CallsFailed(f"{method}: answered {reply[:16]!r}...")
 
