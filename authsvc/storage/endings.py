@@ -2,13 +2,13 @@
 
 from datetime import datetime, timedelta
 
-from sqlalchemy import and_, bindparam, func, insert, or_, select, update
+from sqlalchemy import and_, bindparam, func, insert, select, update
 
 from authsvc.domain.apps import FACT_MARGIN
 from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
 from authsvc.domain.users import Block
-from authsvc.storage.rows import IS_KILLED_BY_APP, REFRESHABLE, SESSIONS, is_unsettled, killed
+from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
 from authsvc.storage.schema import apps, sessions, users
 from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
 
@@ -84,11 +84,8 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
     if app_id:
         theirs = and_(theirs, sessions.c.app_id == app_id)
     alive = 0
-    # A user's sessions are few. Those that a revocation of their app had killed get its reason into their row: the
-    # apps row knows only the latest revocation, so it must not be asked about them again.
-    for row in tx.connection.execute(
-        SESSIONS.where(theirs, or_(is_unsettled(tx.now), IS_KILLED_BY_APP))
-    ).all():
+    # A user's sessions are few. Those that a revocation of their app had killed get its reason into their row.
+    for row in tx.connection.execute(SESSIONS.where(theirs, is_unsettled(tx.now))).all():
         before = killed(row)
         settle(tx, row.session_id, ended=before or ended)
         alive += before is None and tx.now < row.refresh_expires_at
@@ -120,9 +117,6 @@ def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest
     The rows are left alone, however many there are: readers and refreshes compare positions. The fact is always
     written, since tokens of the app may be out there without a row (a restored database).
     """
-    exists = tx.connection.execute(
-        select(apps.c.app_id).where(apps.c.app_id == app_id).with_for_update()
-    ).one_or_none()
     alive = tx.connection.execute(
         SESSIONS.with_only_columns(func.count())
         .where(sessions.c.app_id == app_id, REFRESHABLE)
@@ -131,16 +125,15 @@ def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest
     fact = tx.write_fact(
         FactKind.APP, app_id, reason=reason, useful_until=tx.now + longest_lifetime + FACT_MARGIN
     )
-    values = {
-        "position": fact.position,
-        "position_reason": int(reason),
-        "position_at": tx.now,
-        "position_by": by,
-    }
-    if exists:
-        tx.connection.execute(update(apps).where(apps.c.app_id == app_id).values(values))
-    else:
-        tx.connection.execute(insert(apps).values(app_id=app_id, **values))
+    tx.connection.execute(
+        insert(apps).values(
+            app_id=app_id,
+            position=fact.position,
+            position_reason=int(reason),
+            position_at=tx.now,
+            position_by=by,
+        )
+    )
     return int(alive)
 
 

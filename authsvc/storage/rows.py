@@ -13,11 +13,17 @@ from authsvc.domain.users import Block, User
 from authsvc.storage.schema import Instant, apps, sessions, users
 from authsvc.storage.tx import accepted_from
 
-# A session and what its user and app say of it. Every session has a user; few apps were ever revoked as a whole.
-_session_with_owners = sessions.join(users, users.c.user_id == sessions.c.user_id).outerjoin(
-    apps, apps.c.app_id == sessions.c.app_id
+# A session with its user, and with the first revocation of its whole app since it began (few apps ever had one).
+_later = apps.alias("later")
+_first_revocation = (
+    select(func.min(_later.c.position))
+    .where(_later.c.app_id == sessions.c.app_id, _later.c.position > sessions.c.position)
+    .correlate(sessions)
+    .scalar_subquery()
 )
-_app_position = func.coalesce(apps.c.position, 0)
+_session_with_owners = sessions.join(users, users.c.user_id == sessions.c.user_id).outerjoin(
+    apps, and_(apps.c.app_id == sessions.c.app_id, apps.c.position == _first_revocation)
+)
 _USER_STATE = ("roles", "external_id", "blocked_at", "blocked_until", "blocked_reason", "blocked_by")
 _POSITION = ("position", "position_reason", "position_at", "position_by")
 
@@ -36,12 +42,7 @@ REFRESHABLE: ColumnElement[bool] = and_(
     sessions.c.ended_at.is_(None),
     sessions.c.refresh_expires_at > bindparam("now", type_=Instant),
     sessions.c.position >= users.c.position,
-    sessions.c.position >= _app_position,
-)
-
-# The condition, over `SESSIONS`, of a row that does not say yet that its app's revocation killed it.
-IS_KILLED_BY_APP: ColumnElement[bool] = and_(
-    sessions.c.ended_at.is_(None), sessions.c.position < _app_position
+    apps.c.position.is_(None),
 )
 
 
@@ -84,7 +85,6 @@ def killed(row: Row[Any]) -> Ended | None:
     Return how a revocation of the whole user or app killed the session of `SESSIONS`, if one did.
 
     The first reason stands: of two that killed it the earlier one, and none if it had expired before, tokens and all.
-    (Of several revocations of one app only the latest is known.)
     """
     killers = sorted(
         killer

@@ -68,12 +68,12 @@ users = Table(
     Column("blocked_by", String(128), nullable=False, server_default=""),
 )
 
-# Only apps that were ever revoked as a whole have a row.
+# One row per revocation of a whole app, so that the first one after a session began is known for ever: its reason stands.
 apps = Table(
     "apps",
     metadata,
     Column("app_id", _APP_ID, primary_key=True),
-    Column("position", BigInteger, nullable=False),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("position_reason", SmallInteger, nullable=False),
     Column("position_at", Instant, nullable=False),
     Column("position_by", String(128), nullable=False),

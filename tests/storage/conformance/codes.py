@@ -37,6 +37,14 @@ class TestLoginCodes:
         assert await world.store.claim_code(app_id="a", code_hash=digest(1), ttl=TTL)
         assert not await world.store.claim_code(app_id="a", code_hash=digest(1), ttl=TTL)
 
+    async def test_claim_ends_on_time_behind_many_others(self, world: World) -> None:
+        """A claim that is over may be made again at that very instant, also while older ones wait to be purged."""
+        for code in range(20):
+            assert await world.store.claim_code(app_id="a", code_hash=digest(code), ttl=TTL)
+            world.clock.advance(SECOND)
+        world.clock.advance(TTL - SECOND)
+        assert await world.store.claim_code(app_id="a", code_hash=digest(19), ttl=TTL)
+
     async def test_released_code_can_be_claimed_again(self, world: World) -> None:
         """Releasing forgets the claim; releasing what nobody claimed is nothing."""
         await world.store.release_code(app_id="a", code_hash=digest(1))

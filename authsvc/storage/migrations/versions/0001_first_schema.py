@@ -13,7 +13,7 @@ def upgrade() -> None:
     op.create_table(
         "apps",
         sa.Column("app_id", sa.String(64), primary_key=True),
-        sa.Column("position", sa.BigInteger(), nullable=False),
+        sa.Column("position", sa.BigInteger(), primary_key=True, autoincrement=False),
         sa.Column("position_reason", sa.SmallInteger(), nullable=False),
         sa.Column("position_at", sa.BigInteger(), nullable=False),
         sa.Column("position_by", sa.String(128), nullable=False),
