@@ -255,10 +255,11 @@ async def _bounded(work: Awaitable[Message | bytes], policy: Policy) -> Message 
     if policy.deadline is None:
         return await work
     try:
-        async with asyncio.timeout(policy.deadline.total_seconds()):
+        async with asyncio.timeout(policy.deadline.total_seconds()) as cap:
             return await work
     except TimeoutError:
-        pass
+        if not cap.expired():  # the handler's own, which nobody expected
+            raise
     # The outcome is unknown: an idempotent call may simply be repeated, a login code may be gone.
     raise StoreUnavailable("deadline cap") if policy.idempotent else LoginCodeSpent("deadline cap")
 

@@ -36,9 +36,7 @@ async def test_from_code_to_logout(running: Running) -> None:
     revoked = await auth.Revoke(pb.RevokeRequest(access_token=refreshed.tokens.access_token))
     assert revoked.ended_sessions == 1
     for token in (login.tokens.access_token, refreshed.tokens.access_token):
-        verdict = await auth.VerifyToken(
-            pb.VerifyTokenRequest(access_token=token, at_least=revoked.cursor)
-        )
+        verdict = await auth.VerifyToken(pb.VerifyTokenRequest(access_token=token, at_least=revoked.cursor))
         assert verdict.inactive == pb.Inactive(
             reason=types_pb2.INACTIVE_REASON_SESSION_REVOKED,
             session_end_reason=types_pb2.SESSION_END_REASON_LOGOUT,

@@ -1,10 +1,11 @@
 """A gRPC server around a core, over a real socket, and what its clients see of its refusals."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, cast
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -52,7 +53,9 @@ class MetadataAuthenticator:
         if caller == "nobody":
             raise CallerUnauthenticated
         named = metadata.get(ROLES)
-        roles = frozenset(Role) if named is None else frozenset(Role(name) for name in named.split(",") if name)
+        roles = (
+            frozenset(Role) if named is None else frozenset(Role(name) for name in named.split(",") if name)
+        )
         return Principal(name=caller, roles=roles, audiences=self.audiences)
 
 
@@ -70,32 +73,35 @@ class Running:
 
     @property
     def auth(self) -> "auth_service_pb2_grpc.AuthServiceAsyncStub":
-        return cast("auth_service_pb2_grpc.AuthServiceAsyncStub", auth_service_pb2_grpc.AuthServiceStub(self.channel))
+        return auth_service_pb2_grpc.AuthServiceStub(self.channel)
 
     @property
     def sessions(self) -> "session_service_pb2_grpc.SessionServiceAsyncStub":
-        return cast(
-            "session_service_pb2_grpc.SessionServiceAsyncStub",
-            session_service_pb2_grpc.SessionServiceStub(self.channel),
-        )
+        return session_service_pb2_grpc.SessionServiceStub(self.channel)
 
     @property
     def keys(self) -> "key_service_pb2_grpc.KeyServiceAsyncStub":
-        return cast("key_service_pb2_grpc.KeyServiceAsyncStub", key_service_pb2_grpc.KeyServiceStub(self.channel))
+        return key_service_pb2_grpc.KeyServiceStub(self.channel)
 
     @property
     def revocations(self) -> "revocation_service_pb2_grpc.RevocationServiceAsyncStub":
-        return cast(
-            "revocation_service_pb2_grpc.RevocationServiceAsyncStub",
-            revocation_service_pb2_grpc.RevocationServiceStub(self.channel),
-        )
+        return revocation_service_pb2_grpc.RevocationServiceStub(self.channel)
 
     async def raw(
         self, path: str, request: bytes = b"", *, metadata: Iterable[tuple[str, str]] = ()
     ) -> bytes:
         """Call a unary method with bytes, whatever they are."""
-        call = self.channel.unary_unary(path)
-        return cast("bytes", await call(request, metadata=tuple(metadata), timeout=PATIENCE_S))
+        channel: Any = self.channel
+        answer: bytes = await channel.unary_unary(path)(request, metadata=tuple(metadata), timeout=PATIENCE_S)
+        return answer
+
+    async def raw_stream(
+        self, path: str, request: bytes = b"", *, metadata: Iterable[tuple[str, str]] = ()
+    ) -> list[bytes]:
+        """Call a server-streaming method with bytes and read it to its end."""
+        channel: Any = self.channel
+        call = channel.unary_stream(path)(request, metadata=tuple(metadata), timeout=PATIENCE_S)
+        return [message async for message in call]
 
 
 def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
@@ -148,14 +154,12 @@ async def running_server(core: Core, *, more: Mapping[str, Service] | None = Non
     try:
         yield Running(core, server, settings, services, authenticator, cursors, channel)
     finally:
-        await channel.close()
+        await channel.close(None)
         await stopped(server, core)
 
 
 async def stopped(server: GrpcServer, core: Core) -> None:
     """Stop a server, moving the clock over its drain wait."""
-    import asyncio
-
     stopping = asyncio.create_task(server.stop())
     while not stopping.done():
         core.clock.advance(timedelta(milliseconds=100))
@@ -165,7 +169,7 @@ async def stopped(server: GrpcServer, core: Core) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A status as a client reads it; `details` counts the messages of each type."""
+    """A status as a client reads it; `raw` is all that came with it."""
 
     code: grpc.StatusCode
     text: str
@@ -187,23 +191,16 @@ async def refused(call: Awaitable[Any]) -> Refused:
 
 def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
     """What is in a status, its parts agreeing with each other."""
-    raw = [value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY]
+    trailing: Any = error.trailing_metadata() or ()
+    raw = [value for key, value in trailing if key == DETAILS_KEY]
     assert len(raw) == 1, f"no details: {error.code()} {error.details()}"
     assert isinstance(raw[0], bytes)
     status = status_pb2.Status.FromString(raw[0])
     assert status.code == error.code().value[0]
     assert status.message == error.details()
-    infos, retries, requests = [], [], []
-    for detail in status.details:
-        for kind, found in (
-            (error_details_pb2.ErrorInfo, infos),
-            (error_details_pb2.RetryInfo, retries),
-            (error_details_pb2.BadRequest, requests),
-        ):
-            if detail.Is(kind.DESCRIPTOR):
-                message = kind()
-                detail.Unpack(message)
-                found.append(message)
+    infos = _unpacked(status, error_details_pb2.ErrorInfo)
+    retries = _unpacked(status, error_details_pb2.RetryInfo)
+    requests = _unpacked(status, error_details_pb2.BadRequest)
     assert len(infos) == 1
     assert infos[0].domain == "authsvc"
     assert len(retries) <= 1
@@ -218,3 +215,13 @@ def read_refusal(error: grpc.aio.AioRpcError) -> Refused:
         fields=tuple(violation.field for one in requests for violation in one.field_violations),
         raw=repr(error.trailing_metadata()).encode() + raw[0] + repr(error).encode(),
     )
+
+
+def _unpacked(status: Any, kind: Any) -> list[Any]:
+    found = []
+    for detail in status.details:
+        if detail.Is(kind.DESCRIPTOR):
+            message = kind()
+            detail.Unpack(message)
+            found.append(message)
+    return found
