@@ -232,6 +232,8 @@ class LogTail:
             _, facts = await self._log.read_live(after=after, limit=_PAGE)
             within = [fact for fact in facts if fact.position <= noted.position]
             self.view.apply(within)
+            if self.view.wants_packing:
+                await self._pack()
             if len(facts) < _PAGE or len(within) < len(facts):
                 break
             after = facts[-1].position
@@ -258,8 +260,12 @@ class LogTail:
             else:
                 self._report(failing=False)
             self._polls += 1
-            if self._polls % _PRUNE_EVERY == 0:
-                self.view.prune(now=self._clock.now())
+            if self.view.wants_packing or self._polls % _PRUNE_EVERY == 0:
+                await self._pack()
+
+    async def _pack(self) -> None:
+        for _ in self.view.pack(now=self._clock.now()):
+            await self._clock.sleep(timedelta(0))  # calls are served between the steps
 
     def _report(self, *, failing: bool, error: str = "StoreUnavailable") -> None:
         if failing != self._failing:

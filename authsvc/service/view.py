@@ -4,17 +4,18 @@ What this process knows of revocations: plain memory, read by every verification
 Nothing here waits or does I/O. Applying a fact twice is harmless, and nothing once dead comes back.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import datetime
-from typing import TypeVar
+from math import ceil
 
 from authsvc.domain.access_token import Claims, InactiveReason
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
+from authsvc.service.packed import FOREVER_S, Entry, PackedFacts
 
-K = TypeVar("K")
+_MASK = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +38,9 @@ class RevocationView:
     def __init__(self) -> None:
         self.known: Cursor | None = None
         self.confirmed_at = float("-inf")
-        self._sessions: dict[str, Fact] = {}
-        self._users: dict[tuple[str, str], Fact] = {}
+        # Sessions and users may be many; apps and keys never are.
+        self._sessions = PackedFacts()
+        self._users = PackedFacts()
         self._apps: dict[str, Fact] = {}
         self._keys: dict[str, Fact] = {}
 
@@ -51,26 +53,35 @@ class RevocationView:
         for fact in facts:
             match fact.kind:
                 case FactKind.SESSION:
-                    # The first reason stands; a later fact can only reach further.
-                    held = self._sessions.get(fact.target)
-                    if held is None:
-                        self._sessions[fact.target] = fact
-                    elif _later(held, fact):
-                        self._sessions[fact.target] = replace(held, useful_until=fact.useful_until)
+                    _keep_first(self._sessions, _key(fact.target), fact)
                 case FactKind.USER:
-                    _keep_highest(self._users, (fact.target, fact.app_filter), fact)
+                    _keep_highest(self._users, _user_key(fact.target, fact.app_filter), fact)
                 case FactKind.APP:
-                    _keep_highest(self._apps, fact.target, fact)
+                    held = self._apps.get(fact.target)
+                    if held is None or fact.position > held.position:
+                        self._apps[fact.target] = fact
                 case FactKind.KEY:
                     self._keys[fact.target] = fact
                 case FactKind.PRINCIPAL:
                     pass  # concerns callers, not tokens
 
+    @property
+    def wants_packing(self) -> bool:
+        """Whether so much is new that packing pays."""
+        return self._sessions.wants_packing or self._users.wants_packing
+
+    def pack(self, *, now: datetime) -> Iterator[None]:
+        """Pack what is new and forget what no acceptable token needs any more, in short steps."""
+        now_s = int(now.timestamp())
+        yield from self._sessions.pack(now_s=now_s)
+        yield from self._users.pack(now_s=now_s)
+        for app_id in [app_id for app_id, fact in self._apps.items() if not fact.is_useful(now=now)]:
+            del self._apps[app_id]
+
     def prune(self, *, now: datetime) -> None:
-        """Forget facts that no acceptable token needs any more."""
-        _prune(self._sessions, now)
-        _prune(self._users, now)
-        _prune(self._apps, now)
+        """Do all of `pack` at once; for a view that nobody reads yet."""
+        for _ in self.pack(now=now):
+            pass
 
     def is_withdrawn(self, kid: str) -> bool:
         """Tell whether this signing key was withdrawn."""
@@ -83,14 +94,14 @@ class RevocationView:
 
     def death_of(self, claims: Claims) -> Death | None:
         """Say what killed a token's session, user or app, the nearest cause first; None if nothing known did."""
-        session = self._sessions.get(claims.session_id)
+        session = self._sessions.get(_key(claims.session_id))
         if session is not None:
-            return Death(InactiveReason.SESSION_REVOKED, session.reason)
-        if self._users:
+            return Death(InactiveReason.SESSION_REVOKED, EndReason(session.reason))
+        if len(self._users):
             for app_filter in ("", claims.app_id):
-                user = self._users.get((claims.user_id, app_filter))
+                user = self._users.get(_user_key(claims.user_id, app_filter))
                 if user is not None and claims.position < user.position:
-                    return Death(InactiveReason.USER_REVOKED, user.reason)
+                    return Death(InactiveReason.USER_REVOKED, EndReason(user.reason))
         if self._apps:
             app = self._apps.get(claims.app_id)
             if app is not None and claims.position < app.position:
@@ -98,18 +109,36 @@ class RevocationView:
         return None
 
 
-def _later(held: Fact, fact: Fact) -> bool:
-    if held.useful_until is None:
-        return False
-    return fact.useful_until is None or fact.useful_until > held.useful_until
+def _key(target: str) -> int:
+    """
+    Return 64 bits that stand for an id.
+
+    Python's own hash: keyed per process, and kept in the string once computed. Two of a million ids share one with
+    a probability of 2**-44 or so, and then the error is a refusal.
+    """
+    return hash(target) & _MASK
 
 
-def _keep_highest(facts: dict[K, Fact], key: K, fact: Fact) -> None:
+def _user_key(user_id: str, app_filter: str) -> int:
+    return _key(f"{app_filter} {user_id}") if app_filter else _key(user_id)
+
+
+def _entry(fact: Fact) -> Entry:
+    # Rounded up: a fact is never forgotten before its time.
+    until_s = FOREVER_S if fact.useful_until is None else ceil(fact.useful_until.timestamp())
+    return Entry(fact.position, int(fact.reason), until_s)
+
+
+def _keep_first(facts: PackedFacts, key: int, fact: Fact) -> None:
+    """The first reason stands; a later fact can only reach further."""
+    held, entry = facts.get(key), _entry(fact)
+    if held is None:
+        facts.put(key, entry)
+    elif entry.until_s > held.until_s:
+        facts.put(key, held._replace(until_s=entry.until_s))
+
+
+def _keep_highest(facts: PackedFacts, key: int, fact: Fact) -> None:
     held = facts.get(key)
     if held is None or fact.position > held.position:
-        facts[key] = fact
-
-
-def _prune(facts: dict[K, Fact], now: datetime) -> None:
-    for key in [key for key, fact in facts.items() if not fact.is_useful(now=now)]:
-        del facts[key]
+        facts.put(key, _entry(fact))
