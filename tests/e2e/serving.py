@@ -1,6 +1,7 @@
 """`authsvc serve` as an operator sets it up: generated keys, an apps file, a migrated database, a sandbox beside it."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,30 +37,34 @@ class Site:
         return self.folder / "authsvc.db"
 
 
-def prepare(folder: Path, *, wechat_url: str = "http://127.0.0.1:1", **policy: float) -> Site:
-    """Set a site up by the commands an operator would use; *policy* goes into every app's table."""
+Policy = Mapping[str, Mapping[str, object]]
+
+
+def prepare(folder: Path, *, wechat_url: str = "http://127.0.0.1:1", policy: Policy | None = None) -> Site:
+    """Set a site up by the commands an operator would use; *policy* as in `write_apps`."""
     folder.mkdir(parents=True, exist_ok=True)
     site = Site(folder)
     master = command("keys", "generate", "--master", cwd=folder)
     (folder / "master.key").write_text(master.stdout)
     made = command("keys", "generate", "--dir", str(folder / "keys"), cwd=folder)
     migrated = command("migrate", cwd=folder, env=site.env)
-    write_apps(site, wechat_url=wechat_url, **policy)
+    write_apps(site, wechat_url=wechat_url, policy=policy)
     assert (master.returncode, made.returncode, migrated.returncode) == (0, 0, 0), migrated.stderr
     return site
 
 
-def write_apps(site: Site, *, wechat_url: str, **policy: float) -> None:
-    """List the sandbox's apps in the site's apps file."""
+def write_apps(site: Site, *, wechat_url: str, policy: Policy | None = None) -> None:
+    """List the sandbox's apps in the site's apps file; *policy* adds to or replaces what an app's table says."""
     lines = []
     for app in SANDBOX_APPS:
-        lines += [
-            "[[apps]]",
-            f'id = "{app.app_id}"',
-            f'secret = "{app.secret}"',
-            f'wechat_url = "{wechat_url}"',
-        ]
-        lines += ['scopes = ["profile"]', *(f"{name} = {value}" for name, value in policy.items())]
+        table: dict[str, object] = {
+            "id": app.app_id,
+            "secret": app.secret,
+            "wechat_url": wechat_url,
+            "scopes": ["profile"],
+        }
+        table |= (policy or {}).get(app.app_id, {})
+        lines += ["[[apps]]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
     (site.folder / "apps.toml").write_text("\n".join(lines) + "\n")
 
 
@@ -72,13 +77,15 @@ def sandbox(folder: Path) -> Iterator[tuple[Running, str]]:
 
 
 @contextmanager
-def serve_with_edge(folder: Path, *more: str, **policy: float) -> Iterator[tuple[Running, Service]]:
+def serve_with_edge(
+    folder: Path, *more: str, policy: Policy | None = None
+) -> Iterator[tuple[Site, Running, Service]]:
     """A sandbox, and `serve --with-edge` against it: three kinds of processes of their own."""
     with sandbox(folder / "sandbox") as (_, wechat):
-        site = prepare(folder / "site", wechat_url=wechat, **policy)
+        site = prepare(folder / "site", wechat_url=wechat, policy=policy)
         words = ("serve", "--with-edge", "--http-port", "0", *SERVE_PORTS, *more)
         with (
             running(site.folder, *words, env=site.env) as process,
             Service({**process.addresses(), "sandbox": wechat}) as service,
         ):
-            yield process, service
+            yield site, process, service

@@ -60,7 +60,11 @@ def test_a_token_two_steps_behind_is_reuse_and_ends_the_session(service: Service
 
 @pytest.fixture(scope="module")
 def short_grace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
-    with serve_with_edge(tmp_path_factory.mktemp("grace"), grace=GRACE_S) as (_, service):
+    with serve_with_edge(tmp_path_factory.mktemp("grace"), policy={D1: {"grace": GRACE_S}}) as (
+        _,
+        _,
+        service,
+    ):
         yield service
 
 
