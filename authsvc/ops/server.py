@@ -1,5 +1,6 @@
 """`/metrics`, `/healthz` (the process lives), `/readyz` (every part says yes), on a listener of its own."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from urllib.parse import urlsplit
 
@@ -7,6 +8,8 @@ from aiohttp import web
 
 # A part's own word on whether it is ready: an empty text is yes, anything else says what is missing.
 Probe = Callable[[], Awaitable[str]]
+# An orchestrator gives a probe about this long itself; a part that says nothing is not ready.
+_PROBE_LIMIT_S = 1.0
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -88,10 +91,21 @@ class OpsServer:
 
     async def _ready(self, request: web.Request) -> web.Response:
         del request
-        missing = {name: said for name, probe in self._probes.items() if (said := await probe())}
+        answers = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
+        missing = {name: said for name, said in zip(self._probes, answers, strict=True) if said}
         if missing:
             return web.json_response({"status": "not ready", "missing": missing}, status=503)
         return web.json_response({"status": "ready"})
+
+
+async def _ask(probe: Probe) -> str:
+    try:
+        async with asyncio.timeout(_PROBE_LIMIT_S):
+            return await probe()
+    except TimeoutError:
+        return "no answer in time"
+    except Exception as error:  # noqa: BLE001 - a part that cannot even be asked is not ready; its text stays inside
+        return f"cannot be asked: {type(error).__name__}"
 
 
 def _is_local(host: str) -> bool:

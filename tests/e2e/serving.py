@@ -81,11 +81,13 @@ def serve_with_edge(
     folder: Path, *more: str, policy: Policy | None = None
 ) -> Iterator[tuple[Site, Running, Service]]:
     """A sandbox, and `serve --with-edge` against it: three kinds of processes of their own."""
-    with sandbox(folder / "sandbox") as (_, wechat):
+    with sandbox(folder / "sandbox") as (player, wechat):
         site = prepare(folder / "site", wechat_url=wechat, policy=policy)
         words = ("serve", "--with-edge", "--http-port", "0", *SERVE_PORTS, *more)
         with (
             running(site.folder, *words, env=site.env) as process,
-            Service({**process.addresses(), "sandbox": wechat}) as service,
+            Service(
+                {**process.addresses(), "sandbox": wechat, "sandbox_pid": str(player.process.pid)}
+            ) as service,
         ):
             yield site, process, service
