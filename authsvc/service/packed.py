@@ -65,7 +65,7 @@ class PackedFacts:
     @property
     def wants_packing(self) -> bool:
         """Whether enough is recent for packing to pay: in proportion, so that n entries cost O(n log n) in all."""
-        return self._recent_count > max(_FEW, self._packed_count // 8)
+        return self._recent_count > max(_FEW, self._packed_count // 4)
 
     def pack(self, *, now_s: int) -> Iterator[None]:
         """Pack what is recent and forget what is past its use, one bucket a step; lookups are right in between."""

@@ -21,6 +21,7 @@ from authsvc.service.waiting import wait_within
 POLL_INTERVAL = timedelta(milliseconds=250)
 REACH_LIMIT = timedelta(milliseconds=500)
 _PAGE = 1000
+_LOAD_PAGE = 5000
 _RECENT = 10_000
 _PRUNE_EVERY = 240  # polls: once a minute
 
@@ -44,6 +45,7 @@ class LogTail:
     ) -> None:
         self.view = view
         self.hard_bound = hard_bound
+        self._hard_bound_s = hard_bound.total_seconds()
         self._log = log
         self._clock = clock
         self._observer = observer
@@ -86,7 +88,8 @@ class LogTail:
 
     def is_fresh(self) -> bool:
         """Tell whether this process may decide: a complete snapshot, confirmed within the hard bound."""
-        return self.view.known is not None and self.age() <= self.hard_bound
+        elapsed = self._clock.elapsed() - self.view.confirmed_at
+        return self.view.known is not None and elapsed <= self._hard_bound_s
 
     def require_fresh(self) -> None:
         """
@@ -229,12 +232,12 @@ class LogTail:
         _, newest = await self._log.read_from(noted.position, limit=1)
         after = 0
         while True:
-            _, facts = await self._log.read_live(after=after, limit=_PAGE)
+            _, facts = await self._log.read_live(after=after, limit=_LOAD_PAGE)
             within = [fact for fact in facts if fact.position <= noted.position]
             self.view.apply(within)
             if self.view.wants_packing:
                 await self._pack()
-            if len(facts) < _PAGE or len(within) < len(facts):
+            if len(facts) < _LOAD_PAGE or len(within) < len(facts):
                 break
             after = facts[-1].position
         standing_on = newest[0] if newest and newest[0].position == noted.position else None

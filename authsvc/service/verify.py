@@ -8,6 +8,7 @@ roles are judged on every call. Reasons come in CONTRACT.md's order.
 
 import hashlib
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from authsvc.domain import access_token
 from authsvc.domain.access_token import Claims, InactiveReason, ParsedToken
@@ -43,8 +44,7 @@ class Refusal:
     end_reason: EndReason = EndReason.UNSPECIFIED
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a call asks of a token, beyond being good: one of the audiences, all scopes, all roles."""
 
     audiences: frozenset[str]

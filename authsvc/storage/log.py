@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import or_
 
 from authsvc.domain.revocations import Fact, LogHead
-from authsvc.storage.rows import to_fact
+from authsvc.storage.rows import FACTS, to_fact
 from authsvc.storage.schema import revocations
 from authsvc.storage.tx import Tx, View, read_head
 
@@ -17,10 +17,7 @@ def read_from(view: View, position: int, *, limit: int) -> tuple[LogHead, Sequen
     """See ports.RevocationLog.read_from."""
     head = read_head(view.connection)
     rows = view.connection.execute(
-        select(revocations)
-        .where(revocations.c.position >= min(position, _LARGEST))
-        .order_by(revocations.c.position)
-        .limit(limit)
+        FACTS.where(revocations.c.position >= min(position, _LARGEST)).limit(limit)
     )
     return head, [to_fact(row) for row in rows]
 
@@ -29,13 +26,10 @@ def read_live(view: View, *, after: int, limit: int) -> tuple[LogHead, Sequence[
     """See ports.RevocationLog.read_live."""
     head = read_head(view.connection)
     rows = view.connection.execute(
-        select(revocations)
-        .where(
+        FACTS.where(
             revocations.c.position > min(after, _LARGEST),
             or_(revocations.c.useful_until.is_(None), revocations.c.useful_until > view.now),
-        )
-        .order_by(revocations.c.position)
-        .limit(limit)
+        ).limit(limit)
     )
     return head, [to_fact(row) for row in rows]
 
