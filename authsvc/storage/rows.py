@@ -1,6 +1,7 @@
 """From rows to the domain's values, and the SQL that says which sessions are alive."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -141,7 +142,7 @@ FACTS: Select[Any] = select(
 ).order_by(revocations.c.position)
 
 
-def to_fact(row: Row[Any]) -> Fact:
+def to_fact(row: Sequence[Any]) -> Fact:
     """Return a fact of the log, of a row of `FACTS`."""
     position, kind, target, reason, useful_until, app_filter, fact_id = row
     return Fact(position, _KINDS[kind], target, _REASONS[reason], useful_until, app_filter, fact_id)
