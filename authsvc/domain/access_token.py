@@ -231,9 +231,9 @@ def judge_request(
     """
     if audiences.isdisjoint(claims.audiences):
         return InactiveReason.WRONG_AUDIENCE
-    if any(scope not in claims.scopes for scope in scopes):
+    if scopes and not set(scopes) <= set(claims.scopes):
         return InactiveReason.MISSING_SCOPE
-    if any(role not in claims.roles for role in roles):
+    if roles and not set(roles) <= set(claims.roles):
         return InactiveReason.MISSING_ROLE
     return None
 
@@ -242,7 +242,7 @@ def _json_object(raw: bytes) -> dict[str, Any] | None:
     if raw.startswith(b"\xef\xbb\xbf"):
         return None
     try:
-        value = json.loads(raw.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse)
+        value = _DECODER.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         return None
     return value if isinstance(value, dict) else None
@@ -259,10 +259,15 @@ def _refuse(constant: str) -> Any:
     raise ValueError(constant)
 
 
+# One for all: json.loads makes one per call.
+_DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("not text")
-    value.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, a ValueError
+    if not value.isascii():
+        value.encode("utf-8")  # a lone surrogate raises UnicodeEncodeError, a ValueError
     return value
 
 

@@ -123,10 +123,11 @@ class AuthServicer:
         if not audiences:
             raise InvalidField("audience", "is required of a caller that has none of its own")
         demand = Demand(audiences, tuple(request.required_scopes), tuple(request.required_roles))
-        at_least = self._cursors.from_message(request.at_least, field="at_least")
-        return self._verdicts.encode(
-            await self._verifier.judge(request.access_token, demand, at_least=at_least)
-        )
+        at_least = None
+        if request.HasField("at_least"):
+            at_least = self._cursors.from_message(request.at_least, field="at_least")
+        verdict = await self._verifier.judge(request.access_token, demand, at_least=at_least)
+        return self._verdicts.encode(verdict)
 
 
 def _target(request: pb.RevokeRequest) -> Target:

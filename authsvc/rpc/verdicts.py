@@ -2,7 +2,7 @@
 VerifyTokenResponse, encoded with nothing done twice.
 
 Protobuf fields may be concatenated: what a token says is encoded once and kept with it, the cursor once per change
-of the log, and only the age is encoded per call. A test parses the result and compares it field by field.
+of the log, an age once per millisecond of it. A test parses the result and compares it field by field.
 """
 
 from datetime import timedelta
@@ -17,7 +17,10 @@ from authsvc.rpc.convert import Cursors
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import Refusal, Verdict
 
-_NANOS = 1_000_000_000
+
+_MILLISECOND = timedelta(milliseconds=1)
+# The log is confirmed several times a second, so nearly every age is one of these.
+_AGES_KEPT = 1000
 
 
 class VerdictEncoder:
@@ -29,6 +32,7 @@ class VerdictEncoder:
         self._refusals: dict[Refusal, bytes] = {}
         self._known: Cursor | None = None
         self._known_wire = b""
+        self._ages: dict[int, bytes] = {}
 
     def encode(self, verdict: Verdict) -> bytes:
         """Return a serialized VerifyTokenResponse."""
@@ -51,9 +55,16 @@ class VerdictEncoder:
                 known_through=self._cursors.to_message(known)
             ).SerializeToString()
         self._known = known
-        nanos = self._tail.age() // timedelta(microseconds=1) * 1000
-        age = Duration(seconds=nanos // _NANOS, nanos=nanos % _NANOS)
-        return self._known_wire + auth_service_pb2.VerifyTokenResponse(age=age).SerializeToString()
+        # Rounded up: a verdict never claims to be fresher than it is.
+        age_ms = -(self._tail.age() // -_MILLISECOND)
+        return self._known_wire + (self._ages.get(age_ms) or self._encode_age(age_ms))
+
+    def _encode_age(self, age_ms: int) -> bytes:
+        age = Duration(seconds=age_ms // 1000, nanos=age_ms % 1000 * 1_000_000)
+        encoded = auth_service_pb2.VerifyTokenResponse(age=age).SerializeToString()
+        if age_ms < _AGES_KEPT:
+            self._ages[age_ms] = encoded
+        return encoded
 
 
 def encode_batch(responses: list[bytes]) -> bytes:

@@ -8,7 +8,6 @@ roles are judged on every call. Reasons come in CONTRACT.md's order.
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from authsvc.domain import access_token
 from authsvc.domain.access_token import Claims, InactiveReason, ParsedToken
@@ -44,8 +43,13 @@ class Refusal:
     end_reason: EndReason = EndReason.UNSPECIFIED
 
 
-class Demand(NamedTuple):
-    """What a call asks of a token, beyond being good: one of the audiences, all scopes, all roles."""
+@dataclass(slots=True)
+class Demand:
+    """
+    What a call asks of a token, beyond being good: one of the audiences, all scopes, all roles.
+
+    Made for every call, and not frozen because freezing costs a µs each.
+    """
 
     audiences: frozenset[str]
     scopes: tuple[str, ...] = ()
