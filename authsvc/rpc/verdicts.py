@@ -17,7 +17,6 @@ from authsvc.rpc.convert import Cursors
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import Refusal, Verdict
 
-
 _MILLISECOND = timedelta(milliseconds=1)
 # The log is confirmed several times a second, so nearly every age is one of these.
 _AGES_KEPT = 1000
