@@ -1,5 +1,6 @@
 """The gRPC server: options, start, and a stop that loses nothing."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -21,7 +22,8 @@ class GrpcSettings:
     Where to listen and within what bounds.
 
     `drain_wait` is how long NOT_SERVING is announced before new calls are refused; `stop_grace` how long running
-    calls may then take. A batch of 1,000 tokens is about 1 MiB.
+    calls may then take. A batch of 1,000 tokens is about 1 MiB. With `reuse_port` other processes may serve the
+    same port; without it a second start there fails.
     """
 
     host: str = "127.0.0.1"
@@ -33,6 +35,7 @@ class GrpcSettings:
     drain_wait: timedelta = timedelta(seconds=1)
     stop_grace: timedelta = timedelta(seconds=10)
     reflection: bool = True
+    reuse_port: bool = False
 
     def options(self) -> list[tuple[str, int]]:
         """Return the channel options of the server."""
@@ -51,8 +54,8 @@ class GrpcSettings:
             # HTTP/2 clients hold few connections for long: ageing them spreads load over replicas again.
             ("grpc.max_connection_age_ms", int(self.connection_age.total_seconds() * 1000)),
             ("grpc.max_connection_age_grace_ms", int(self.stop_grace.total_seconds() * 1000)),
-            # A second start on the same port must fail loudly.
-            ("grpc.so_reuseport", 0),
+            # Not shared by accident: a second start on the same port must fail loudly.
+            ("grpc.so_reuseport", int(self.reuse_port)),
         ]
 
 
@@ -122,8 +125,12 @@ class GrpcServer:
         server, self._server = self._server, None
         if server is None:
             return
-        await self.health.drain()
-        await self._clock.sleep(self._settings.drain_wait)
-        self._watches.drain()
-        await server.stop(self._settings.stop_grace.total_seconds())
+        try:
+            await self.health.drain()
+            await self._clock.sleep(self._settings.drain_wait)
+            self._watches.drain()
+            await server.stop(self._settings.stop_grace.total_seconds())
+        except asyncio.CancelledError:
+            await server.stop(None)
+            raise
         await self._unbroken.drained()

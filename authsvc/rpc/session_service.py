@@ -8,7 +8,7 @@ from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import InvalidField
 from authsvc.domain.keyring import KeyRing
 from authsvc.domain.page_tokens import open_page_token, seal_page_token
-from authsvc.domain.sessions import Session
+from authsvc.domain.sessions import Ended, EndReason, Session
 from authsvc.ports import Clock, SessionQuery
 from authsvc.rpc.convert import Cursors, timestamp
 from authsvc.rpc.wrapper import Call, Service, Unary
@@ -17,6 +17,8 @@ from authsvc.service.sessions import Sessions
 NAME = "authapi.v1.SessionService"
 DEFAULT_PAGE = 50
 MAX_PAGE = 200
+# What a row says where no caller ended the session (domain.sessions.Ended); the contract shows an empty name.
+_OWN_RULES = frozenset({"login", "service"})
 
 
 class SessionServicer:
@@ -55,7 +57,7 @@ class SessionServicer:
             after = open_page_token(request.page_token, filters=filters, ring=self._page_ring)
             if after is None:
                 raise InvalidField("page_token", "is not a page token of this list")
-        size = min(request.page_size, MAX_PAGE) if request.page_size > 0 else DEFAULT_PAGE
+        size = min(max(request.page_size, 1), MAX_PAGE) if request.page_size else DEFAULT_PAGE
         at_least: Cursor | None = self._cursors.from_message(request.at_least, field="at_least")
         found = await self._sessions.list(
             SessionQuery(
@@ -96,8 +98,12 @@ def _session(session: Session, now: datetime) -> pb.Session:
         ),
         live=session.is_live(now=now),
     )
-    if session.ended is not None:
-        message.end_reason = types_pb2.SessionEndReason.ValueType(session.ended.reason.value)
-        message.ended_at.CopyFrom(timestamp(session.ended.at))
-        message.ended_by = session.ended.by
+    ended = session.ended
+    if ended is None and not message.live:
+        # Nobody has presented its token since, so no row says so.
+        ended = Ended(reason=EndReason.EXPIRED, at=session.refresh_expires_at, by="")
+    if ended is not None:
+        message.end_reason = types_pb2.SessionEndReason.ValueType(ended.reason.value)
+        message.ended_at.CopyFrom(timestamp(ended.at))
+        message.ended_by = "" if ended.by in _OWN_RULES else ended.by
     return message

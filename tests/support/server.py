@@ -158,12 +158,21 @@ async def running_server(core: Core, *, more: Mapping[str, Service] | None = Non
         await stopped(server, core)
 
 
+async def read_on(call: Any) -> list[Any]:
+    """The messages of a stream, begun with `read`, to its end; its status must be OK."""
+    messages = []
+    while (message := await call.read()) is not grpc.aio.EOF:
+        messages.append(message)
+    assert await call.code() is grpc.StatusCode.OK
+    return messages
+
+
 async def stopped(server: GrpcServer, core: Core) -> None:
     """Stop a server, moving the clock over its drain wait."""
     stopping = asyncio.create_task(server.stop())
     while not stopping.done():
-        core.clock.advance(timedelta(milliseconds=100))
-        await asyncio.wait({stopping}, timeout=0.005)
+        core.clock.advance(timedelta(seconds=1))
+        await asyncio.wait({stopping}, timeout=0.001)
     await stopping
 
 
