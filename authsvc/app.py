@@ -5,7 +5,7 @@ The only place that knows which adapter stands behind which port. Starting proce
 the business of `supervisor` and `cli`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +19,7 @@ from authsvc.edge.app import create_edge
 from authsvc.edge.server import EdgeServer
 from authsvc.edge.settings import EdgeSettings
 from authsvc.keys import DirectoryKeys, MasterRing
-from authsvc.ops import OpsServer, Probe
+from authsvc.ops import Exposition, OpsServer, Probe
 from authsvc.ports import Clock, Entropy, Store
 from authsvc.rpc import auth_service, key_service, revocation_service, session_service
 from authsvc.rpc.convert import Cursors
@@ -63,7 +63,11 @@ class Secrets:
 
 
 class AuthServer:
-    """The gRPC server with everything behind it. `start` returns its address; `stop` drains."""
+    """
+    The gRPC server with everything behind it. `start` returns its address; `stop` drains.
+
+    With *reuse_port* it is one of several workers on its port, whose supervisor keeps strangers off it.
+    """
 
     def __init__(
         self,
@@ -73,8 +77,10 @@ class AuthServer:
         secrets: Secrets,
         database: str,
         world: World,
+        reuse_port: bool = False,
     ) -> None:
         self._settings = settings
+        self._reuse_port = reuse_port
         self._configured = apps
         self._secrets = secrets
         self._database = database
@@ -216,7 +222,7 @@ class AuthServer:
                 entropy=entropy,
                 observer=observer,
             ),
-            settings=_grpc_settings(settings),
+            settings=_grpc_settings(settings, reuse_port=self._reuse_port),
             watches=watches,
             unbroken=unbroken,
             clock=clock,
@@ -313,18 +319,35 @@ class Edge:
         return "" if self._server is not None else "not serving"
 
 
-def build_ops(settings: Settings, *, world: World, probes: dict[str, Probe]) -> OpsServer:
-    """Return the operations listener, not started."""
+def build_ops(
+    settings: Settings,
+    *,
+    world: World,
+    probes: Mapping[str, Probe],
+    exposition: Exposition | None = None,
+    socket: str = "",
+) -> OpsServer:
+    """
+    Return the operations listener, not started.
+
+    *exposition*: where the metrics come from, if not from this process alone. *socket*: the path to listen on, for a
+    worker, in place of the configured address.
+    """
+
+    async def own() -> tuple[bytes, str]:
+        return world.telemetry.exposition(), world.telemetry.content_type
+
     return OpsServer(
         host=settings.ops_host,
         port=settings.ops_port,
-        exposition=lambda: (world.telemetry.exposition(), world.telemetry.content_type),
+        exposition=exposition or own,
         probes=probes,
-        check_host=is_loopback(settings.ops_host),
+        check_host=bool(socket) or is_loopback(settings.ops_host),
+        socket=socket,
     )
 
 
-def _grpc_settings(settings: Settings) -> GrpcSettings:
+def _grpc_settings(settings: Settings, *, reuse_port: bool) -> GrpcSettings:
     reflection = settings.grpc_reflection
     return GrpcSettings(
         host=settings.grpc_host,
@@ -333,4 +356,5 @@ def _grpc_settings(settings: Settings) -> GrpcSettings:
         drain_wait=timedelta(seconds=settings.drain_wait),
         stop_grace=timedelta(seconds=settings.stop_grace),
         reflection=settings.env is not Environment.PROD if reflection is None else reflection,
+        reuse_port=reuse_port,
     )

@@ -7,16 +7,19 @@ import click
 
 from authsvc.app import Edge, build_ops
 from authsvc.cli.options import read_settings, settings_options
-from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
+from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, make_world, run, settle
 
 
 @click.command("edge")
+@TIED
 @settings_options(
     "env", "log_format", "log_level", "ready_file", "grpc_target", "default_app", "http_host", "http_port",
     "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
 )  # fmt: skip
-def command(**given: Any) -> None:
+def command(*, tied: bool, **given: Any) -> None:
     """Run the HTTP edge: JSON for the mini-program in front, the gRPC contract behind; it holds no keys."""
+    if tied:
+        end_with_parent()
     settings = read_settings(given)
     world = make_world(settings, service="edge")
     edge = Edge(settings, target=settings.grpc_target, world=world)

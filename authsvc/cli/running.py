@@ -4,10 +4,12 @@ import asyncio
 import gc
 import json
 import os
+import select
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
+import threading
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,27 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
         raise click.ClickException(str(error) or type(error).__name__) from None
 
 
+TIED = click.option("--tied", is_flag=True, hidden=True, help="End at once when standard input ends")
+
+
+def end_with_parent() -> None:
+    """
+    Let this process end at once when its standard input does: its supervisor is gone, and would start others.
+
+    A thread watches, so a start that hangs or a loop that is busy ends too. Nothing is said of it: whoever read our
+    standard error may be gone as well, and a full pipe would keep us here.
+    """
+
+    def watch() -> None:
+        while True:
+            select.select([0], [], [])
+            with suppress(BlockingIOError):
+                if not os.read(0, 1):
+                    os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()
+
+
 class CannotListen(click.ClickException):
     """A part's address cannot be bound; the text says which part and which address."""
 
@@ -102,7 +125,7 @@ class ReadyFile:
         self._path = Path(path) if path else None
         self.withdraw()
 
-    def announce(self, addresses: Mapping[str, str | int]) -> None:
+    def announce(self, addresses: Mapping[str, str | Sequence[int]]) -> None:
         """Write the addresses and our pid, all at once."""
         if self._path is not None:
             draft = self._path.with_name(f".{self._path.name}.{process_id()}")

@@ -1,71 +1,72 @@
-"""`authsvc serve`: the gRPC server for real; with `--with-edge`, server and edge as two supervised processes."""
+"""`authsvc serve`: the gRPC server for real; as several workers, or with the edge, as supervised processes."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import click
 
 from authsvc.app import AuthServer, build_ops
-from authsvc.cli.material import configured
+from authsvc.cli.material import Configured, configured
 from authsvc.cli.options import read_settings, settings_options
-from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
-from authsvc.supervisor import Child, supervise
+from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, make_world, run, settle
+from authsvc.cli.supervised import run_supervised
+from authsvc.config import Settings
+from authsvc.ops import last_words
 
-_SERVER_OPTIONS = (
+SERVER_OPTIONS = (
     "env", "issuer", "log_format", "log_level", "ready_file", "signing_keys_dir", "apps_file", "default_app",
-    "wechat_allow_hosts", "grpc_host", "grpc_port", "grpc_reflection", "drain_wait", "stop_grace",
+    "wechat_allow_hosts", "grpc_host", "grpc_port", "workers", "grpc_reflection", "drain_wait", "stop_grace",
     "connection_age", "local_roles", "hard_bound", "token_cache_size", "ops_host", "ops_port",
 )  # fmt: skip
-_EDGE_OPTIONS = ("http_host", "http_port", "trusted_proxies", "language", "allow_plaintext")
+EDGE_OPTIONS = ("http_host", "http_port", "trusted_proxies", "language", "allow_plaintext")
 
 
 @click.command("serve")
-@click.option("--with-edge", is_flag=True, help="Run the HTTP edge too, as a second supervised process")
-@settings_options(*_SERVER_OPTIONS, *_EDGE_OPTIONS)
-def command(*, with_edge: bool, **given: Any) -> None:
+@click.option("--with-edge", is_flag=True, help="Run the HTTP edge too, as a supervised process of its own")
+@TIED
+@click.option(
+    "--ops-socket", default="", hidden=True, help="Be one worker of several; operations on this path"
+)
+@settings_options(*SERVER_OPTIONS, *EDGE_OPTIONS)
+def command(*, with_edge: bool, tied: bool, ops_socket: str, **given: Any) -> None:
     """
     Run the gRPC server.
 
     Refuses to start without configured keys, apps and database, naming what is missing. The database must be of
     this release's schema (`authsvc migrate`). Binds loopback only while no caller authenticator is configured.
+
+    With `--workers N` N processes share the port, and one more watches them, restarts what crashes and answers on
+    the operations port for all; SIGHUP renews them one at a time, with keys and apps read again.
     """
+    if tied:
+        end_with_parent()
     settings = read_settings(given)
     # Everything is judged before anything starts, and also by the parent of supervised processes.
     parts = configured(settings)
-    ready = ReadyFile(settings.ready_file)
-    world = make_world(settings, service="supervisor" if with_edge else "server")
-    if with_edge:
-        options = {name: value for name, value in given.items() if value is not None and name != "ready_file"}
-        children = [
-            Child(
-                "grpc",
-                ["serve", *_words(options, _SERVER_OPTIONS)],
-                gives={"grpc": "grpc", "ops": "ops"},
-                ports={"grpc": "--grpc-port", "ops": "--ops-port"},
-            ),
-            Child(
-                "edge",
-                ["edge", *_words({**options, "ops_port": "0"}, (*_EDGE_OPTIONS, *_EDGE_SHARED))],
-                needs={"grpc": "--grpc-target"},
-                gives={"http": "http", "ops": "edge_ops"},
-                ports={"http": "--http-port", "ops": "--ops-port"},
-            ),
-        ]
-        run(
-            lambda stopping: supervise(
-                children,
-                stopping=stopping,
-                clock=world.clock,
-                observer=world.telemetry,
-                announce=ready.announce,
-            )
+    if not ops_socket and (with_edge or settings.workers > 1):
+        run_supervised(
+            settings,
+            worker_words=_words(given, SERVER_OPTIONS),
+            edge_words=_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)) if with_edge else None,
         )
-        ready.withdraw()
-        return
+    else:
+        _serve(settings, parts, ops_socket=ops_socket)
+
+
+def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
+    name = Path(ops_socket).stem.rpartition("-")[0] if ops_socket else "server"
+    world = make_world(settings, service=name)
+    ready = ReadyFile(settings.ready_file)
     server = AuthServer(
-        settings, apps=parts.apps, secrets=parts.secrets, database=parts.database, world=world
+        settings,
+        apps=parts.apps,
+        secrets=parts.secrets,
+        database=parts.database,
+        world=world,
+        reuse_port=bool(ops_socket),
     )
-    ops = build_ops(settings, world=world, probes=server.probes())
+    ops = build_ops(settings, world=world, probes=server.probes(), socket=ops_socket)
 
     async def main(stopping: asyncio.Event) -> None:
         try:
@@ -74,22 +75,28 @@ def command(*, with_edge: bool, **given: Any) -> None:
                 addresses["ops"] = await ops.start()
             settle()
             ready.announce(addresses)
-            click.echo(f"authsvc serves gRPC on {addresses['grpc']}, operations on {addresses['ops']}")
+            if not ops_socket:
+                click.echo(f"authsvc serves gRPC on {addresses['grpc']}, operations on {addresses['ops']}")
             await stopping.wait()
         finally:
             ready.withdraw()
             await server.stop()
+            if ops_socket:
+                last_words(ops_socket).write_bytes(world.telemetry.exposition())
             await ops.stop()
 
     run(main)
 
 
-_EDGE_SHARED = ("env", "log_format", "log_level", "default_app", "stop_grace", "ops_host", "ops_port")
+_EDGE_SHARED = ("env", "log_format", "log_level", "default_app", "stop_grace", "ops_host")
+# What the supervisor decides for its children.
+_OURS = frozenset({"ready_file", "workers", "grpc_port", "ops_port"})
 
 
-def _words(options: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+def _words(given: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+    """Return the options that were given, as the command line of a child."""
     words: list[str] = []
     for name in names:
-        if name in options:
-            words += [f"--{name.replace('_', '-')}", str(options[name])]
+        if given.get(name) is not None and name not in _OURS:
+            words += [f"--{name.replace('_', '-')}", str(given[name])]
     return words

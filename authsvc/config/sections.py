@@ -104,6 +104,9 @@ class GrpcSection(Section):
 
     grpc_host: str = Field("127.0.0.1", description="Address the gRPC server binds")
     grpc_port: Port = Field(50051, description="Port of the gRPC server; 0 takes a free one")
+    workers: Annotated[int, Field(ge=1, le=256)] = Field(
+        1, description="Server processes that share the gRPC port, supervised"
+    )
     grpc_reflection: bool | None = Field(None, description="Server reflection; by default on in dev and test")
     drain_wait: Annotated[float, Field(ge=0, le=300)] = Field(
         1.0, description="Seconds to announce NOT_SERVING before calls are refused"

@@ -8,6 +8,8 @@ from aiohttp import web
 
 # A part's own word on whether it is ready: an empty text is yes, anything else says what is missing.
 Probe = Callable[[], Awaitable[str]]
+# Metrics and their media type.
+Exposition = Callable[[], Awaitable[tuple[bytes, str]]]
 # An orchestrator gives a probe about this long itself; a part that says nothing is not ready.
 _PROBE_LIMIT_S = 1.0
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -17,8 +19,8 @@ class OpsServer:
     """
     Serves operators' questions.
 
-    *exposition* returns metrics and their media type. With *check_host* only requests that name this machine are
-    answered, so that a web page a developer visits cannot read them (DNS rebinding).
+    With *check_host* only requests that name this machine are answered, so that a web page a developer visits cannot
+    read them (DNS rebinding). Given a *socket*, it listens on that path in place of host and port.
     """
 
     def __init__(
@@ -26,10 +28,12 @@ class OpsServer:
         *,
         host: str,
         port: int,
-        exposition: Callable[[], tuple[bytes, str]],
+        exposition: Exposition,
         probes: Mapping[str, Probe],
         check_host: bool,
+        socket: str = "",
     ) -> None:
+        self._socket = socket
         self._host = host
         self._port = port
         self._exposition = exposition
@@ -39,7 +43,7 @@ class OpsServer:
 
     async def start(self) -> str:
         """
-        Serve, and return the base URL; port 0 takes a free one.
+        Serve, and return the base URL (port 0 takes a free one), or `unix:` and the path.
 
         Raises:
             OSError: the address cannot be bound.
@@ -51,13 +55,19 @@ class OpsServer:
         app.router.add_get("/readyz", self._ready)
         runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=1.0)
         await runner.setup()
-        site = web.TCPSite(runner, self._host, self._port)
+        site: web.BaseSite
+        if self._socket:
+            site = web.UnixSite(runner, self._socket)
+        else:
+            site = web.TCPSite(runner, self._host, self._port)
         try:
             await site.start()
         except OSError:
             await runner.cleanup()
             raise
         self._runner = runner
+        if self._socket:
+            return f"unix:{self._socket}"
         port = runner.addresses[0][1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}"
@@ -82,7 +92,7 @@ class OpsServer:
 
     async def _metrics(self, request: web.Request) -> web.Response:
         del request
-        body, content_type = self._exposition()
+        body, content_type = await self._exposition()
         return web.Response(body=body, headers={"Content-Type": content_type})
 
     async def _alive(self, request: web.Request) -> web.Response:

@@ -7,7 +7,8 @@ May import: ports, domain.
 """
 
 from authsvc.telemetry.logs import REDACTED, configure_logging, current_request
+from authsvc.telemetry.merging import Page, Totals
 from authsvc.telemetry.metrics import Metrics
 from authsvc.telemetry.observer import Telemetry
 
-__all__ = ["REDACTED", "Metrics", "Telemetry", "configure_logging", "current_request"]
+__all__ = ["REDACTED", "Metrics", "Page", "Telemetry", "Totals", "configure_logging", "current_request"]

@@ -66,6 +66,11 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=self.registry,
         )
+        self.worker_restarts = Counter(
+            "authsvc_worker_restarts",
+            "Supervised processes that ended by themselves and were started again.",
+            registry=self.registry,
+        )
         self._gauges = _Gauges()
         self.registry.register(self._gauges)
         ProcessCollector(registry=self.registry)

@@ -84,6 +84,8 @@ class Telemetry:
         self.metrics.count_event(event.name)
         if event.name == "wechat.call":
             self._count_wechat(event.fields)
+        elif event.name == "process.exited":
+            self.metrics.worker_restarts.inc()
         fields = {f"{name}_" if name in _RESERVED else name: value for name, value in event.fields.items()}
         self._method_of(event.level)(event.name, **fields)
 

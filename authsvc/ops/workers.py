@@ -1,0 +1,122 @@
+"""What operators are told of several processes at once: each is asked over its own listener, and the answers merged."""
+
+import asyncio
+import contextlib
+import functools
+import json
+from collections.abc import Callable, Collection, Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import aiohttp
+
+from authsvc.ops.server import Exposition, Probe
+from authsvc.telemetry import Page, Totals
+
+# A healthy process answers in milliseconds; a frozen one must not freeze the page.
+_PATIENCE = timedelta(seconds=1)
+_OWNER = "supervisor"
+
+
+class Unanswered(Exception):
+    """A process did not answer in time, or at all."""
+
+
+class Workers:
+    """
+    One page of metrics and one readiness over supervised processes.
+
+    *members* tells, whenever asked, the address of each one's own listener by name, None while it does not serve.
+    The metrics are those of the *metered* ones and our *own*.
+    """
+
+    def __init__(
+        self,
+        members: Callable[[], Mapping[str, str | None]],
+        *,
+        metered: Collection[str],
+        own: Exposition,
+    ) -> None:
+        self._members = members
+        self._metered = frozenset(metered)
+        self._own = own
+        self._totals = Totals()
+        self._addresses: dict[str, str] = {}
+        self._one_at_a_time = asyncio.Lock()  # or an older answer could be merged after a newer one
+
+    async def exposition(self) -> tuple[bytes, str]:
+        """Return the metrics of all who answer, merged, and their media type."""
+        async with self._one_at_a_time:
+            members = self._members()
+            asked = {name: address for name, address in members.items() if address and name in self._metered}
+            answers = await asyncio.gather(*(self._page(address) for address in asked.values()))
+            for name, address in asked.items():
+                self._take_last_words(name, address)
+            pages = {name: page for name, page in zip(asked, answers, strict=True) if page is not None}
+            own, content_type = await self._own()
+            return self._totals.merge(own, pages, owner=_OWNER), content_type
+
+    def probes(self) -> dict[str, Probe]:
+        """Return what `/readyz` asks: every process by its name."""
+        return {name: functools.partial(self._ready, name) for name in self._members()}
+
+    async def _page(self, address: str) -> Page | None:
+        try:
+            status, body = await ask(address, "/metrics")
+        except Unanswered:
+            return None
+        return Page(process=address, text=body) if status == 200 else None
+
+    def _take_last_words(self, name: str, address: str) -> None:
+        before = self._addresses.get(name)
+        self._addresses[name] = address
+        if before is None or before == address:
+            return
+        with contextlib.suppress(OSError):  # only who was told to stop leaves any
+            self._totals.take(name, Page(process=before, text=last_words(before).read_bytes()))
+
+    async def _ready(self, name: str) -> str:
+        address = self._members()[name]
+        if address is None:
+            return "does not serve"
+        try:
+            status, body = await ask(address, "/readyz")
+        except Unanswered:
+            return "does not answer"
+        if status == 200:
+            return ""
+        try:
+            missing: dict[str, str] = json.loads(body)["missing"]
+            return "; ".join(f"{part}: {said}" for part, said in missing.items())
+        except (ValueError, LookupError, AttributeError):
+            return "is not ready"
+
+
+def last_words(address: str) -> Path:
+    """Where a process that listens at *address* leaves its metrics when it ends in good order."""
+    return Path(f"{address.removeprefix('unix:')}.last")
+
+
+async def ask(address: str, path: str) -> tuple[int, bytes]:
+    """
+    Return status and body of what the listener at *address* (`unix:` and a path, or a base URL) says.
+
+    Raises:
+        Unanswered: nothing came within a second.
+
+    """
+    unix = address.removeprefix("unix:")
+    connector: aiohttp.BaseConnector
+    if unix == address:
+        connector, base = aiohttp.TCPConnector(), address
+    else:
+        connector, base = aiohttp.UnixConnector(unix), "http://localhost"
+    limit = aiohttp.ClientTimeout(total=_PATIENCE.total_seconds())
+    try:
+        async with (
+            aiohttp.ClientSession(connector=connector, timeout=limit) as session,
+            session.get(base + path) as response,
+        ):
+            return response.status, await response.read()
+    except (aiohttp.ClientError, OSError) as error:  # TimeoutError is an OSError
+        raise Unanswered from error
