@@ -54,7 +54,7 @@ def resolve(name: str, given: Mapping[str, str | None], *, label: str = "") -> s
     """
     Return the secret *name* from *given*, which may hold it under `name`, `name_file` or `name_command`.
 
-    None if none of the three is there.
+    None if none of the three is there, or empty ones only.
 
     Raises:
         SecretProblem: more than one is there, or it cannot be fetched.
@@ -69,4 +69,4 @@ def resolve(name: str, given: Mapping[str, str | None], *, label: str = "") -> s
         return read_file(label, path)
     if command:
         return run_command(label, command)
-    return direct
+    return direct or None

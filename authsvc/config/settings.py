@@ -1,19 +1,17 @@
 """All settings as one frozen value, and where they come from."""
 
 import os
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from pydantic import SecretStr, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
-    InitSettingsSource,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from authsvc.config import secrets
@@ -29,11 +27,13 @@ from authsvc.config.sections import (
     SandboxSection,
     StoreSection,
     VerifySection,
+    is_loopback,
 )
 
 PREFIX = "AUTHSVC_"
 CONFIG_VARIABLE = "AUTHSVC_CONFIG"
 _DOTENV = Path(".env")
+_DOTENV_REFUSED = ".env: is refused in prod; set AUTHSVC_ENV, or remove the file"
 
 
 class ConfigProblem(ValueError):
@@ -56,18 +56,43 @@ class Settings(
     SandboxSection,
     BaseSettings,
 ):
-    """The settings of one process. Made by `load_settings`; frozen."""
+    """The settings of one process. Made by `load_settings`; frozen. By itself it reads nothing from anywhere."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """See BaseSettings: only what is handed in counts."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
     def all_complaints(self) -> list[str]:
-        """Return what every section has to say against itself."""
+        """Return what every section has to say against itself, and what concerns several of them."""
         found: list[str] = []
         for section in SECTIONS:
             found.extend(section.complaints(self, self.env))
+        found.extend(self._plaintext())
         return found
+
+    def _plaintext(self) -> Iterator[str]:
+        if self.env is not Environment.PROD or self.allow_plaintext:
+            return
+        if not is_loopback(self.ops_host):
+            yield "ops_host: plain HTTP beyond loopback is refused in prod; set allow_plaintext on a private network"
+        if not _is_local_target(self.grpc_target):
+            yield (
+                "grpc_target: tokens and codes in plain text beyond loopback are refused in prod; "
+                "set allow_plaintext on a private network"
+            )
 
     def masked(self) -> dict[str, Any]:
         """Return the settings for printing: secrets are `***`, unset ones None."""
@@ -90,34 +115,6 @@ SECRET_FIELDS = tuple(
 )
 
 
-class _ElsewhereSource(PydanticBaseSettingsSource):
-    """Secrets named by `AUTHSVC_X_FILE` or `AUTHSVC_X_COMMAND`."""
-
-    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
-        super().__init__(settings_cls)
-        self._environ = environ
-
-    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        """See PydanticBaseSettingsSource."""
-        del field
-        variable = PREFIX + field_name.upper()
-        given = {
-            variable: self._environ.get(variable),
-            f"{variable}_file": self._environ.get(f"{variable}_FILE"),
-            f"{variable}_command": self._environ.get(f"{variable}_COMMAND"),
-        }
-        return secrets.resolve(variable, given), field_name, False
-
-    def __call__(self) -> dict[str, Any]:
-        """See PydanticBaseSettingsSource."""
-        found = {}
-        for name in SECRET_FIELDS:
-            value, _, _ = self.get_field_value(self.settings_cls.model_fields[name], name)
-            if value is not None:
-                found[name] = value
-        return found
-
-
 def load_settings(
     options: Mapping[str, Any] | None = None,
     *,
@@ -137,64 +134,83 @@ def load_settings(
     """
     environ = os.environ if environ is None else environ
     given = {name: value for name, value in (options or {}).items() if value is not None}
-    toml = environ.get(CONFIG_VARIABLE, "")
-    stage = (
-        given.get("env")
-        or environ.get(PREFIX + "ENV")
-        or _toml_env(toml)
-        or (defaults or {}).get("env", "prod")
-    )
     complaints: list[str] = []
+    from_dotenv = False
     if _DOTENV.is_file():
-        if stage == Environment.PROD:
-            complaints.append(".env: is refused in prod; set AUTHSVC_ENV, or remove the file")
+        if _stage(given, environ, defaults or {}) == Environment.PROD:
+            complaints.append(_DOTENV_REFUSED)
         else:
-            environ = {**_read_dotenv(), **environ}
-    if toml and not Path(toml).is_file():
-        complaints.append(f"{CONFIG_VARIABLE}: there is no such file")
-        toml = ""
+            from_dotenv = True
+            environ = _beneath(environ, _read_dotenv())
+    toml = _read_toml(environ.get(CONFIG_VARIABLE, ""), complaints)
+    # The lowest first: each is overruled by those behind it.
+    values = {**(defaults or {}), **toml, **_fetched(environ, complaints), **_Environ(environ)(), **given}
     settings: Settings | None = None
     try:
-        settings = _sourced(given, environ, toml=toml, defaults=defaults or {})()
-        complaints.extend(settings.all_complaints())
+        settings = Settings(**values)
+        found = settings.all_complaints()
     except ValidationError as error:
-        complaints.extend(
-            f"{_where(item['loc'])}: {item['msg']}" for item in error.errors(include_input=False)
-        )
-    except secrets.SecretProblem as error:
-        complaints.append(str(error))
-    except ValueError as error:
-        complaints.append(f"the configuration cannot be read: {type(error).__name__}")
+        problems = error.errors(include_input=False, include_context=False, include_url=False)
+        complaints.extend(f"{_where(item['loc'])}: {item['msg']}" for item in problems)
+        found = _judged_without(values, {item["loc"][0] for item in problems if item["loc"]})
+    complaints.extend(found)
+    if from_dotenv and settings is not None and settings.env is Environment.PROD:
+        complaints.append(_DOTENV_REFUSED)
     if complaints or settings is None:
         raise ConfigProblem(complaints)
     return settings
 
 
-def _sourced(
-    given: Mapping[str, Any], environ: Mapping[str, str], *, toml: str, defaults: Mapping[str, Any]
-) -> type[Settings]:
-    class Sourced(Settings):
-        @classmethod
-        def settings_customise_sources(
-            cls,
-            settings_cls: type[BaseSettings],
-            init_settings: PydanticBaseSettingsSource,
-            env_settings: PydanticBaseSettingsSource,
-            dotenv_settings: PydanticBaseSettingsSource,
-            file_secret_settings: PydanticBaseSettingsSource,
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            del init_settings, env_settings, dotenv_settings, file_secret_settings
-            sources: list[PydanticBaseSettingsSource] = [
-                InitSettingsSource(settings_cls, init_kwargs=dict(given)),
-                _Environ(settings_cls, environ),
-                _ElsewhereSource(settings_cls, environ),
-            ]
-            if toml:
-                sources.append(TomlConfigSettingsSource(settings_cls, toml_file=toml))
-            sources.append(InitSettingsSource(settings_cls, init_kwargs=dict(defaults)))
-            return tuple(sources)
+def _stage(given: Mapping[str, Any], environ: Mapping[str, str], defaults: Mapping[str, Any]) -> str:
+    """Return where we run, as far as anything but `.env` says."""
+    toml = _read_toml(environ.get(CONFIG_VARIABLE, ""), [])
+    return str(
+        given.get("env") or environ.get(PREFIX + "ENV") or toml.get("env") or defaults.get("env", "prod")
+    )
 
-    return Sourced
+
+def _beneath(environ: Mapping[str, str], dotenv: Mapping[str, str]) -> dict[str, str]:
+    """Return both, the environment on top; a secret that it names in any way hides every way of `.env`."""
+    hidden = {
+        variable
+        for spellings in map(_spellings, SECRET_FIELDS)
+        if any(environ.get(variable) for variable in spellings)
+        for variable in spellings
+    }
+    return {**{name: value for name, value in dotenv.items() if name not in hidden}, **environ}
+
+
+def _spellings(name: str) -> tuple[str, str, str]:
+    variable = PREFIX + name.upper()
+    return variable, f"{variable}_FILE", f"{variable}_COMMAND"
+
+
+def _fetched(environ: Mapping[str, str], complaints: list[str]) -> dict[str, str]:
+    """Return the secrets of the environment, from wherever it says they are."""
+    found = {}
+    for name in SECRET_FIELDS:
+        variable, file, command = _spellings(name)
+        given = {
+            variable: environ.get(variable),
+            f"{variable}_file": environ.get(file),
+            f"{variable}_command": environ.get(command),
+        }
+        try:
+            value = secrets.resolve(variable, given)
+        except secrets.SecretProblem as problem:
+            complaints.append(str(problem))
+        else:
+            if value is not None:
+                found[name] = value
+    return found
+
+
+def _judged_without(values: Mapping[str, Any], bad: set[int | str]) -> list[str]:
+    """Return what the sections say of the good values, so that a typo elsewhere does not hide it."""
+    try:
+        return Settings(**{name: value for name, value in values.items() if name not in bad}).all_complaints()
+    except ValidationError:
+        return []
 
 
 def _read_dotenv() -> dict[str, str]:
@@ -203,29 +219,43 @@ def _read_dotenv() -> dict[str, str]:
     return {name: value for name, value in dotenv_values(_DOTENV).items() if value is not None}
 
 
+def _read_toml(path: str, complaints: list[str]) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        return tomllib.loads(Path(path).expanduser().read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        complaints.append(f"{CONFIG_VARIABLE}: there is no such file")
+    except OSError as error:
+        complaints.append(f"{CONFIG_VARIABLE}: cannot be read: {error.strerror}")
+    except ValueError:
+        # A TOML error may quote the line it stumbled on, and that line may hold a secret.
+        complaints.append(f"{CONFIG_VARIABLE}: is not valid TOML")
+    return {}
+
+
 def _where(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "settings"
 
 
-def _toml_env(path: str) -> str:
-    import tomllib
-
-    try:
-        found = tomllib.loads(Path(path).read_text(encoding="utf-8")).get("env", "") if path else ""
-    except (OSError, ValueError):
-        return ""  # the source itself will complain
-    return str(found)
+def _is_local_target(target: str) -> bool:
+    """Tell whether a gRPC target (RFC 3986 with gRPC's schemes) stays on this machine."""
+    if target.startswith(("unix:", "unix-abstract:")):
+        return True
+    address = target.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").rpartition("/")[2]
+    host = address.rpartition(":")[0] if ":" in address else address
+    return is_loopback(host.removeprefix("[").removesuffix("]"))
 
 
 class _Environ(EnvSettingsSource):
     """The environment that was handed in, so that tests and callers need not touch the process's own."""
 
-    def __init__(self, settings_cls: type[BaseSettings], environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str]) -> None:
         self._given = environ
-        super().__init__(settings_cls)
+        super().__init__(Settings)
 
     def _load_env_vars(self) -> Mapping[str, str | None]:
-        known = {PREFIX + name.upper() for name in Settings.model_fields}
+        known = {PREFIX + name.upper() for name in Settings.model_fields if name not in SECRET_FIELDS}
         return {
             name.lower(): value
             for name, value in self._given.items()
