@@ -55,7 +55,7 @@ def test_every_setting_is_listed_once_with_its_default(page: Path) -> None:
     """
     The page lists each setting, section by section, and each key of an `[[apps]]` table, and nothing else.
     """
-    models = (*SECTIONS, ConfiguredApp)
+    models: tuple[type[BaseModel], ...] = (*SECTIONS, ConfiguredApp)
     rows = [(name, "required" if default in REQUIRED else default) for name, default, _ in documented(page)]
 
     assert [row for model in models for row in expected(model).items()] == rows
