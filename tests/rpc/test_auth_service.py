@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,7 @@ from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1 import types_pb2
 from authsvc.domain.cursors import Cursor, position_bytes, seal_cursor
 from authsvc.domain.sessions import EndReason
+from authsvc.service.login import LoginResult
 from tests.support.core import D1, D2, build_core
 from tests.support.server import Running, refused, running_server
 
@@ -60,13 +62,28 @@ async def test_what_a_client_says_of_itself_is_kept(running: Running) -> None:
     assert kept.user_agent == "a" * 512
 
 
-async def test_fifty_logins_and_refreshes_over_the_wire(running: Running) -> None:
+async def test_fifty_logins_and_refreshes_over_the_wire(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """One code: WeChat saw one request and all have one session. One refresh token: one successor."""
     core = running.core
     request = pb.LoginRequest(app_id=D1, mini_program_code=core.code())
+    gate = core.store.hold("open_session")
+    arrived = 0
+    real = core.logins.login
+
+    async def counted(**given: Any) -> LoginResult:
+        nonlocal arrived
+        arrived += 1
+        if arrived == 50:
+            gate.open()  # not before: whoever comes after the exchange is LOGIN_CODE_USED, by contract
+        return await real(**given)
+
+    monkeypatch.setattr(core.logins, "login", counted)
     logins = await asyncio.gather(*(running.auth.Login(request) for _ in range(50)))
     assert len({login.session_id for login in logins}) == 1
     assert core.sandbox.requests_for(request.mini_program_code) == 1
+    assert (await refused(running.auth.Login(request))).reason == "LOGIN_CODE_USED"
     refresh = pb.RefreshTokenRequest(refresh_token=logins[0].tokens.refresh_token)
     answers = await asyncio.gather(*(running.auth.RefreshToken(refresh) for _ in range(50)))
     assert len({answer.tokens.refresh_token for answer in answers}) == 1
@@ -217,7 +234,7 @@ async def test_targets_scopes_and_reasons(
     by_token = kind in ("access_token", "refresh_token")
     own = EndReason.LOGOUT if by_token else EndReason.ADMIN
     told = verdicts.responses[0].inactive.session_end_reason
-    assert told == (reason or own)
+    assert EndReason(told) is (reason or own)
     session = await core.store.real.get_session(mine.opened.session.session_id)
     assert session is not None
     assert session.ended is not None

@@ -58,7 +58,7 @@ async def test_a_revoked_session_says_who_and_why(running: Running) -> None:
         await core.revocations.revoke(named, reason=reason, by="svc-x")
         session = await shown(running, session_id)
         assert not session.live
-        assert (session.end_reason, session.ended_by) == (reason, "svc-x")
+        assert (EndReason(session.end_reason), session.ended_by) == (reason, "svc-x")
         assert session.ended_at.ToDatetime(UTC) == core.clock.now()
 
 
@@ -78,7 +78,7 @@ async def test_what_the_service_ended_by_its_own_rules_has_nobodys_name(tmp_path
         assert told.metadata == {"end_reason": "REFRESH_REUSE"}
         for login, reason in ((replaced, EndReason.REPLACED), (reused, EndReason.REFRESH_REUSE)):
             session = await shown(running, login.opened.session.session_id)
-            assert (session.end_reason, session.ended_by) == (reason, "")
+            assert (EndReason(session.end_reason), session.ended_by) == (reason, "")
 
 
 def _refresh(text: str) -> bytes:
@@ -95,7 +95,7 @@ async def test_an_idle_session_is_shown_as_expired(running: Running) -> None:
     await core.tail.poll()
     session = await shown(running, login.opened.session.session_id)
     assert not session.live
-    assert (session.end_reason, session.ended_by) == (EndReason.EXPIRED, "")
+    assert (EndReason(session.end_reason), session.ended_by) == (EndReason.EXPIRED, "")
     assert session.ended_at == session.expires_at
 
 

@@ -1,10 +1,13 @@
 """The use cases over real parts: SQLite, keys, the sandbox over real sockets; only time, dice and faults are fake."""
 
+import functools
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from unittest import mock
 
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.sessions import ClientInfo
@@ -34,6 +37,9 @@ OFF = "wx00000000000000d0"  # configured and switched off
 HARD_BOUND = timedelta(seconds=30)
 # Sockets can only be waited on in real time; a passing test never uses this patience up.
 _PATIENCE = timedelta(seconds=30)
+
+
+_trust = functools.cache(ssl.create_default_context)
 
 
 def sandbox_apps(**changes: object) -> dict[str, App]:
@@ -172,7 +178,9 @@ async def build_core(
         cache_size=cache_size,
     )
     try:
-        await wechat.start()
+        # Reading the trust store takes longer than the rest of a core together, and the sandbox speaks plain HTTP.
+        with mock.patch.object(ssl, "create_default_context", _trust):
+            await wechat.start()
         if start:
             await core.keys.start()
             await core.tail.start()

@@ -160,8 +160,9 @@ async def running_server(core: Core, *, more: Mapping[str, Service] | None = Non
 
 async def read_on(call: Any) -> list[Any]:
     """The messages of a stream, begun with `read`, to its end; its status must be OK."""
+    library: Any = grpc.aio
     messages = []
-    while (message := await call.read()) is not grpc.aio.EOF:
+    while (message := await call.read()) is not library.EOF:
         messages.append(message)
     assert await call.code() is grpc.StatusCode.OK
     return messages
