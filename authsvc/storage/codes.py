@@ -20,12 +20,12 @@ _EXPIRED = (
     .where(login_codes.c.expires_at <= bindparam("now", type_=Instant))
     .order_by(login_codes.c.expires_at)
     .limit(PURGE_AT_ONCE)
+    .with_for_update(skip_locked=True)
 )
 
 
 def claim_code(tx: Tx, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool:
     """See ports.SessionStore.claim_code."""
-    _purge(tx)
     this = {"this_app": app_id, "this_code": code_hash}
     claimed_until = tx.connection.execute(_CLAIM, this).scalar_one_or_none()
     if claimed_until is not None:
@@ -34,6 +34,7 @@ def claim_code(tx: Tx, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool
         tx.connection.execute(_FORGET, this)
     claim = {"app_id": app_id, "code_hash": code_hash, "expires_at": tx.now + ttl}
     tx.connection.execute(_ADD, claim)
+    _purge(tx)  # last, and past what others hold: two claims never wait for each other's leftovers
     return True
 
 

@@ -9,12 +9,19 @@ from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
 from authsvc.domain.users import Block
 from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
-from authsvc.storage.schema import apps, sessions, users
+from authsvc.storage.schema import Instant, apps, sessions, users
 from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
 
 _SESSION = SESSIONS.where(sessions.c.session_id == bindparam("session_id")).with_for_update(of=sessions)
-_SETTLE = update(sessions).where(
-    sessions.c.session_id == bindparam("this_session"), sessions.c.ended_at.is_(None)
+_SETTLE = (
+    update(sessions)
+    .where(sessions.c.session_id == bindparam("this_session"), sessions.c.ended_at.is_(None))
+    .values(
+        ended_at=bindparam("ended_at", type_=Instant),
+        end_reason=bindparam("end_reason"),
+        ended_by=bindparam("ended_by"),
+    )
+    .returning(sessions.c.latest_access_expiry)
 )
 
 
@@ -53,9 +60,13 @@ def end_session(
     return 1 if tx.now < row.refresh_expires_at else 0
 
 
-def settle(tx: Tx, session_id: str, *, ended: Ended) -> bool:
-    """Write into the row how the session ended; False if it had ended before (the first reason stands)."""
-    result = tx.connection.execute(
+def settle(tx: Tx, session_id: str, *, ended: Ended) -> datetime | None:
+    """
+    Write into the row how the session ended; None if it had ended before (the first reason stands).
+
+    The value is the row's `latest_access_expiry` as it now stays: a refresh may have moved it since the row was read.
+    """
+    return tx.connection.execute(
         _SETTLE,
         {
             "this_session": session_id,
@@ -63,8 +74,7 @@ def settle(tx: Tx, session_id: str, *, ended: Ended) -> bool:
             "end_reason": int(ended.reason),
             "ended_by": ended.by,
         },
-    )
-    return result.rowcount == 1
+    ).scalar_one_or_none()
 
 
 def tell_of_session(tx: Tx, session_id: str, *, reason: EndReason, latest_access_expiry: datetime) -> None:
@@ -87,8 +97,8 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
     # A user's sessions are few. Those that a revocation of their app had killed get its reason into their row.
     for row in tx.connection.execute(SESSIONS.where(theirs, is_unsettled(tx.now))).all():
         before = killed(row)
-        settle(tx, row.session_id, ended=before or ended)
-        alive += before is None and tx.now < row.refresh_expires_at
+        settled = settle(tx, row.session_id, ended=before or ended) is not None
+        alive += settled and before is None and tx.now < row.refresh_expires_at
     # Looked at after the rows were ended (and with that locked), so a refresh in between cannot hand out a later one.
     latest = tx.connection.execute(
         select(func.max(sessions.c.latest_access_expiry)).where(

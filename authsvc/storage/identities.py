@@ -10,7 +10,7 @@ from sqlalchemy import LargeBinary, bindparam, insert, select, update
 
 from authsvc.ports import Opening
 from authsvc.storage.schema import Instant, identities, unionids, users
-from authsvc.storage.tx import Tx
+from authsvc.storage.tx import Overtaken, Tx
 
 _IDENTITY = (
     select(identities.c.user_id)
@@ -86,19 +86,33 @@ def identify(tx: Tx, opening: Opening) -> Known:
     return Known(user_id=user_id, is_new_user=linked is None)
 
 
-def record_unionid(tx: Tx, opening: Opening, *, user_id: str) -> None:
+def record_unionid(tx: Tx, opening: Opening, *, known: Known) -> None:
     """
     Record the login's unionid for the user if nobody has it and the user has none in the app's group.
 
     Somebody else's stays theirs (the merge is another decision), and a different one moves nothing.
+
+    Raises:
+        Overtaken: the unionid got an owner since the new user was made, who then has to be that owner.
+
     """
     group = opening.app.platform_group
-    if not group or opening.unionid is None or _owner(tx, opening) is not None:
+    if not group or opening.unionid is None:
         return
-    if _unionid_of(tx, user_id=user_id, group=group) is None:
+    owner = _owner(tx, opening)
+    if owner is not None:
+        if known.is_new_user:
+            raise Overtaken
+        return
+    if _unionid_of(tx, user_id=known.user_id, group=group) is None:
         tx.connection.execute(
             _ADD_UNIONID,
-            {"platform_group": group, "unionid": opening.unionid, "user_id": user_id, "created_at": tx.now},
+            {
+                "platform_group": group,
+                "unionid": opening.unionid,
+                "user_id": known.user_id,
+                "created_at": tx.now,
+            },
         )
 
 

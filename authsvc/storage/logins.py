@@ -28,13 +28,20 @@ def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
     user = to_user(row, created_at=row.created_at, position=row.position)
     if user.is_blocked(now=tx.now):
         return UserIsBlocked()
-    record_unionid(tx, opening, user_id=user.user_id)
+    record_unionid(tx, opening, known=known)
     replaced = _replaced(tx, opening, user_id=user.user_id)
-    for old, reason in replaced:
-        settle(tx, old.session_id, ended=Ended(reason=reason, at=tx.now, by="login"))
+    ended = [
+        (
+            old.session_id,
+            reason,
+            settle(tx, old.session_id, ended=Ended(reason=reason, at=tx.now, by="login")),
+        )
+        for old, reason in replaced
+    ]
     session = _add(tx, opening, user=user)
-    for old, reason in replaced:
-        tell_of_session(tx, old.session_id, reason=reason, latest_access_expiry=old.latest_access_expiry)
+    for session_id, reason, latest in ended:
+        if latest is not None:  # else it ended by itself in between, and was told of
+            tell_of_session(tx, session_id, reason=reason, latest_access_expiry=latest)
     return Opened(
         session=session,
         user=user,

@@ -93,12 +93,11 @@ def _apply(tx: Tx, row: Row[Any], presented: Presented) -> Outcome | None:
         case End(reason):
             # A revocation of the user or app ended it then and by its author, and has its own fact.
             ended = dead or Ended(reason=reason, at=tx.now, by="service")
-            if not settle(tx, session.session_id, ended=ended):
+            latest = settle(tx, session.session_id, ended=ended)
+            if latest is None:
                 return None
             if dead is None:
-                tell_of_session(
-                    tx, session.session_id, reason=reason, latest_access_expiry=row.latest_access_expiry
-                )
+                tell_of_session(tx, session.session_id, reason=reason, latest_access_expiry=latest)
             return RotationRefused(reason=reason, by_us=True, user_id=session.user_id, app_id=session.app_id)
         case Replay():
             return Rotation(session=session, user=user, replayed=True)

@@ -23,6 +23,16 @@ from authsvc.ports import Entropy
 from authsvc.storage.schema import log_head, revocations
 
 T = TypeVar("T")
+
+
+class Overtaken(Exception):
+    """
+    Another transaction committed between two looks of this unit: nothing is kept, and the unit is run again.
+
+    Never raised on SQLite, where a unit that writes is alone.
+    """
+
+
 HEAD_ID = 1
 _HEAD = select(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through).where(
     log_head.c.id == HEAD_ID
