@@ -92,7 +92,16 @@ class AuthServicer:
 
     async def verify_token(self, request: pb.VerifyTokenRequest, call: Call) -> bytes:
         """See the contract. The hot path: a token seen before is answered without any wait."""
-        return await self._verify(request, call)
+        audience = request.audience
+        audiences = frozenset((audience,)) if audience else call.principal.audiences
+        if not audiences:
+            raise InvalidField("audience", "is required of a caller that has none of its own")
+        demand = Demand(audiences, tuple(request.required_scopes), tuple(request.required_roles))
+        at_least = None
+        if request.HasField("at_least"):
+            at_least = self._cursors.from_message(request.at_least, field="at_least")
+        verdict = await self._verifier.judge(request.access_token, demand, at_least=at_least)
+        return self._verdicts.encode(verdict)
 
     async def batch_verify_tokens(self, request: pb.BatchVerifyTokensRequest, call: Call) -> bytes:
         """See the contract. Answered whole or not at all."""
@@ -100,7 +109,7 @@ class AuthServicer:
             raise InvalidField("requests", f"must not exceed {MAX_BATCH}")
         responses: list[bytes] = []
         for one in request.requests:
-            responses.append(await self._verify(one, call))
+            responses.append(await self.verify_token(one, call))
             if len(responses) % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)  # noqa: TID251 - yields, waits for nothing
         return encode_batch(responses)
@@ -116,18 +125,6 @@ class AuthServicer:
             ended_sessions=result.ended_sessions,
             position=position_bytes(result.head.position),
         )
-
-    async def _verify(self, request: pb.VerifyTokenRequest, call: Call) -> bytes:
-        audience = request.audience
-        audiences = frozenset((audience,)) if audience else call.principal.audiences
-        if not audiences:
-            raise InvalidField("audience", "is required of a caller that has none of its own")
-        demand = Demand(audiences, tuple(request.required_scopes), tuple(request.required_roles))
-        at_least = None
-        if request.HasField("at_least"):
-            at_least = self._cursors.from_message(request.at_least, field="at_least")
-        verdict = await self._verifier.judge(request.access_token, demand, at_least=at_least)
-        return self._verdicts.encode(verdict)
 
 
 def _target(request: pb.RevokeRequest) -> Target:

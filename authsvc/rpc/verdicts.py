@@ -5,8 +5,6 @@ Protobuf fields may be concatenated: what a token says is encoded once and kept 
 of the log, an age once per millisecond of it. A test parses the result and compares it field by field.
 """
 
-from datetime import timedelta
-
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -17,7 +15,6 @@ from authsvc.rpc.convert import Cursors
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import Refusal, Verdict
 
-_MILLISECOND = timedelta(milliseconds=1)
 # The log is confirmed several times a second, so nearly every age is one of these.
 _AGES_KEPT = 1000
 
@@ -31,7 +28,7 @@ class VerdictEncoder:
         self._refusals: dict[Refusal, bytes] = {}
         self._known: Cursor | None = None
         self._known_wire = b""
-        self._ages: dict[int, bytes] = {}
+        self._ages: dict[int, bytes] = {}  # what follows the outcome, by the knowledge's age
 
     def encode(self, verdict: Verdict) -> bytes:
         """Return a serialized VerifyTokenResponse."""
@@ -50,17 +47,17 @@ class VerdictEncoder:
         if known is None:
             return b""
         if known is not self._known and known != self._known:
+            self._ages.clear()
             self._known_wire = auth_service_pb2.VerifyTokenResponse(
                 known_through=self._cursors.to_message(known)
             ).SerializeToString()
         self._known = known
-        # Rounded up: a verdict never claims to be fresher than it is.
-        age_ms = -(self._tail.age() // -_MILLISECOND)
-        return self._known_wire + (self._ages.get(age_ms) or self._encode_age(age_ms))
+        age_ms = self._tail.age_ms()
+        return self._ages.get(age_ms) or self._encode_knowledge(age_ms)
 
-    def _encode_age(self, age_ms: int) -> bytes:
+    def _encode_knowledge(self, age_ms: int) -> bytes:
         age = Duration(seconds=age_ms // 1000, nanos=age_ms % 1000 * 1_000_000)
-        encoded = auth_service_pb2.VerifyTokenResponse(age=age).SerializeToString()
+        encoded = self._known_wire + auth_service_pb2.VerifyTokenResponse(age=age).SerializeToString()
         if age_ms < _AGES_KEPT:
             self._ages[age_ms] = encoded
         return encoded

@@ -86,6 +86,11 @@ class LogTail:
         elapsed = self._clock.elapsed() - self.view.confirmed_at
         return timedelta(seconds=min(elapsed, 10**9))
 
+    def age_ms(self) -> int:
+        """Return `age` in whole milliseconds, rounded up: never fresher than it is."""
+        elapsed = self._clock.elapsed() - self.view.confirmed_at
+        return -(-round(min(elapsed, 10**9) * 1_000_000) // 1000)
+
     def is_fresh(self) -> bool:
         """Tell whether this process may decide: a complete snapshot, confirmed within the hard bound."""
         elapsed = self._clock.elapsed() - self.view.confirmed_at
