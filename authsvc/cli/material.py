@@ -1,5 +1,6 @@
 """Key material and apps of a server, from the configuration; in dev, made on the first start."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,11 +8,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
+import click
+
 from authsvc.app import Secrets
 from authsvc.cli.options import Misconfigured, misconfigured
 from authsvc.config import AppsFileProblem, ConfiguredApp, Settings, load_apps
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
+from authsvc.system import process_id
 
 T = TypeVar("T")
 
@@ -122,24 +126,46 @@ def configured_database(settings: Settings) -> str:
 
 
 def make_dev_secrets(directory: Path, *, entropy: Entropy, now: datetime) -> Secrets:
-    """Return the key material of a development directory, made on the first start (0600, never overwritten)."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    master_file = directory / "master.key"
-    if not master_file.exists():
-        descriptor = os.open(master_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(MasterRing.generate(entropy) + "\n")
-    signing_dir = directory / "signing"
-    if not signing_dir.is_dir() or not DirectoryKeys.load(signing_dir).local_keys():
-        write_new(signing_dir, generate_signing_key(), created_at=now)
-        # One prepared key is always published, so that verifiers know the next key before it signs.
-        write_new(signing_dir, generate_signing_key(), created_at=now)
+    """
+    Return the key material of a development directory, made on the first start (0600, never overwritten).
+
+    Raises:
+        click.ClickException: the directory cannot be used, or a key file in it cannot be read.
+
+    """
+    master_file, signing_dir = directory / "master.key", directory / "signing"
     try:
-        return Secrets(
-            master=MasterRing.parse(master_file.read_text(encoding="ascii")),
-            signing=DirectoryKeys.load(signing_dir),
-        )
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not master_file.exists():
+            _write_whole(master_file, MasterRing.generate(entropy) + "\n")
+        if not signing_dir.is_dir() or not DirectoryKeys.load(signing_dir).local_keys():
+            write_new(signing_dir, generate_signing_key(), created_at=now)
+            # One prepared key is always published, so that verifiers know the next key before it signs.
+            write_new(signing_dir, generate_signing_key(), created_at=now)
+        signing = DirectoryKeys.load(signing_dir)
+        text = master_file.read_text(encoding="ascii")
     except KeyProblem as problem:
         raise misconfigured([f"{signing_dir}: {text}" for text in problem.complaints]) from None
+    except UnicodeDecodeError:
+        raise misconfigured([f"{master_file}: is not a key"]) from None
+    except OSError as error:
+        raise click.ClickException(f"{error.filename or directory}: {error.strerror}") from None
+    try:
+        return Secrets(master=MasterRing.parse(text), signing=signing)
     except ValueError as error:
         raise misconfigured([f"{master_file}: {error}"]) from None
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Make the file appear with all its text, unless somebody else has made it meanwhile; then theirs stays."""
+    draft = path.with_name(f".{path.name}.{process_id()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        draft.unlink()

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
+from pydantic.fields import FieldInfo
 
 from authsvc.config import ConfigProblem, Settings, load_settings
 from authsvc.config.settings import PREFIX, SECRET_FIELDS
@@ -26,14 +27,19 @@ def settings_options(*names: str, **defaults: Any) -> Callable[[F], F]:
                 raise ValueError(f"{name} is a secret")
             default = defaults.get(name, field.default)
             shown = f"  [env: {PREFIX}{name.upper()}; default: {_shown(default)}]"
-            kind = click.BOOL if field.annotation is bool else click.STRING
+            # A switch may stand alone (`--accept-exposure`) or with its value, as in the environment.
+            switch = {"is_flag": False, "flag_value": "true"} if _is_switch(field) else {}
             option = click.option(
-                f"--{name.replace('_', '-')}", name, type=kind, help=(field.description or "") + shown
+                f"--{name.replace('_', '-')}", name, help=(field.description or "") + shown, **switch
             )
             command = option(command)
         return command
 
     return decorate
+
+
+def _is_switch(field: FieldInfo) -> bool:
+    return field.annotation in (bool, bool | None)
 
 
 def _shown(default: object) -> str:
