@@ -311,12 +311,51 @@ class KeyStore(Protocol):
         ...
 
 
-class Store(SessionStore, RevocationLog, KeyStore, Protocol):
+class Housekeeping(Protocol):
+    """
+    What keeps the record from growing for ever.
+
+    Each removing method is one small transaction: it removes at most *limit* rows that nobody can need any more,
+    oldest first, found by an index, and says how many; fewer than *limit* means that none is left. Idempotent, and
+    harmless when several replicas do it at once. The record's clock says what is old.
+    """
+
+    async def purge_sessions(self, *, retention: timedelta, limit: int) -> int:
+        """
+        Remove sessions whose absolute end is longer ago than *retention* (and than the margin of facts).
+
+        So no refresh token of a removed session could still be good, whatever ended it, and no access token of it
+        can be accepted: the answers that its tokens get never depend on the removal.
+        """
+        ...
+
+    async def purge_codes(self, *, limit: int) -> int:
+        """Remove claims on login codes that are over; a claim that still holds is never removed."""
+        ...
+
+    async def compact_log(self, *, limit: int) -> int:
+        """
+        Remove facts that no token needs any more, and move `compacted_through` to the largest position removed.
+
+        Both become visible together. The mark never moves back. Never removed: the newest fact (a tailer compares
+        the one it stands on) and key withdrawals (useful for ever). Takes no position and adds no fact.
+        """
+        ...
+
+    async def count_rows(self) -> Mapping[str, int]:
+        """Return how many rows each table has, from one snapshot. Looks at all of them: for operators only."""
+        ...
+
+
+class Store(SessionStore, RevocationLog, KeyStore, Housekeeping, Protocol):
     """The whole record; what the composition root hands around."""
 
-    async def ping(self) -> None:
+    async def ping(self) -> timedelta:
         """
-        Return if the record answers reads.
+        Return, if the record answers reads, by how much this host's clock is surely ahead of the record's.
+
+        Negative where it is behind; zero where both are the same clock, or the difference is within the time the
+        question took.
 
         Raises:
             StoreUnavailable: it does not.

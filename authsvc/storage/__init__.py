@@ -1,23 +1,62 @@
 """
-The record: SQLAlchemy Core over SQLite, and the migrations of its schema (DESIGN section 5).
+The record: SQLAlchemy Core over SQLite or PostgreSQL, and the migrations of its schema (DESIGN section 5).
 
 Owns the tables, the transactions, the order of positions in the revocation log, and the translation of driver errors
 into StoreUnavailable. Leaves every rule to `domain` (what a presented refresh token does, when a fact is needed) and
 every orchestration to `service`. May import ports, domain and telemetry.
 
-`schema_state`, `check_schema` and `migrate` are synchronous; `SqliteStore` implements ports.Store.
+`schema_state`, `check_schema` and `migrate` are synchronous; `SqliteStore` and `PostgresStore` implement
+ports.Store; `open_store` picks by the URL. What needs asyncpg is imported where PostgreSQL is asked for.
 """
 
-from authsvc.storage.engines import database_path
+from typing import TYPE_CHECKING
+
+from authsvc.ports import Clock, Entropy
+from authsvc.storage.engines import database_path, is_postgres
 from authsvc.storage.sqlite import SqliteStore
+from authsvc.storage.store import SqlStore
 from authsvc.storage.versions import SchemaNotCurrent, SchemaState, check_schema, migrate, schema_state
 
+if TYPE_CHECKING:
+    from authsvc.storage.postgres import PostgresStore as PostgresStore
+
 __all__ = [
+    "PostgresStore",
     "SchemaNotCurrent",
     "SchemaState",
     "SqliteStore",
     "check_schema",
     "database_path",
+    "is_postgres",
     "migrate",
+    "open_store",
     "schema_state",
 ]
+
+
+async def open_store(
+    url: str, *, clock: Clock, entropy: Entropy, read_url: str | None = None, pool_size: int = 10
+) -> SqlStore:
+    """
+    Return the store behind a database URL. The last two are PostgreSQL's (see PostgresStore.open).
+
+    Raises:
+        SchemaNotCurrent: nobody migrated it, or a newer release did.
+        StoreUnavailable: it cannot be read or written.
+
+    """
+    if is_postgres(url):
+        from authsvc.storage.postgres import PostgresStore
+
+        return await PostgresStore.open(
+            url, clock=clock, entropy=entropy, read_url=read_url, pool_size=pool_size
+        )
+    return await SqliteStore.open(url, clock=clock, entropy=entropy)
+
+
+def __getattr__(name: str) -> object:
+    if name == "PostgresStore":
+        from authsvc.storage.postgres import PostgresStore
+
+        return PostgresStore
+    raise AttributeError(name)

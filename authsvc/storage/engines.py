@@ -27,6 +27,12 @@ _WAL_TRIES = 450
 _WAL_PAUSE_S = 0.002
 
 
+def is_postgres(url_or_path: str | Path) -> bool:
+    """Tell whether a database URL names PostgreSQL."""
+    scheme, separator, _ = str(url_or_path).partition("://")
+    return bool(separator) and scheme.partition("+")[0] in {"postgresql", "postgres"}
+
+
 def database_path(url_or_path: str | Path) -> Path:
     """
     Return the file behind `sqlite:///relative`, `sqlite:////absolute` or a plain path.
@@ -39,7 +45,7 @@ def database_path(url_or_path: str | Path) -> Path:
     if text.startswith(_SCHEME):
         text = text.removeprefix(_SCHEME)
     elif "://" in text:
-        raise ValueError("only sqlite:/// database URLs are supported")
+        raise ValueError("the database URL begins with neither sqlite:/// nor postgresql://")
     if not text or text == ":memory:":
         raise ValueError("the database needs a file")
     return Path(text)

@@ -10,15 +10,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
 
-from sqlalchemy import insert, select
-
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.ports import Clock, Entropy, Written
 from authsvc.storage.engines import READERS, database_path, reading_engine, writing_engine
 from authsvc.storage.faults import DRIVER_ERRORS, unavailable
-from authsvc.storage.schema import log_head
-from authsvc.storage.store import SqlStore
-from authsvc.storage.tx import HEAD_ID, ReadUnit, Tx, View, WriteUnit
+from authsvc.storage.store import SqlStore, ensure_head
+from authsvc.storage.tx import ReadUnit, View, WriteUnit
 from authsvc.storage.versions import check_schema
 from authsvc.storage.writer import Writer
 
@@ -43,7 +40,7 @@ class SqliteStore(SqlStore):
         runner = SqliteRunner(path, clock=clock, entropy=entropy)
         store = cls(runner)
         try:
-            await runner.write(_ensure_head)
+            await runner.write(ensure_head)
         except BaseException:
             await store.close()
             raise
@@ -93,13 +90,3 @@ class SqliteRunner:
                     connection.exec_driver_sql("ROLLBACK")
         except DRIVER_ERRORS as error:
             raise unavailable(error) from None
-
-
-def _ensure_head(tx: Tx) -> None:
-    """Give a new database its first incarnation."""
-    if tx.connection.execute(select(log_head.c.id)).one_or_none() is None:
-        tx.connection.execute(
-            insert(log_head).values(
-                id=HEAD_ID, incarnation=tx.fresh_incarnation(), position=0, compacted_through=0
-            )
-        )

@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
+from sqlalchemy import insert, select
+
 from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
@@ -20,7 +22,9 @@ from authsvc.ports import (
     Written,
 )
 from authsvc.storage import codes, endings, listings, log, logins, refreshes, signing_keys
-from authsvc.storage.tx import ReadUnit, WriteUnit, read_head
+from authsvc.storage import retention as housekeeping
+from authsvc.storage.schema import log_head
+from authsvc.storage.tx import HEAD_ID, ReadUnit, Tx, WriteUnit, read_head
 
 T = TypeVar("T")
 
@@ -48,16 +52,19 @@ class Runner(Protocol):
 class SqlStore:
     """Implements ports.Store."""
 
-    def __init__(self, runner: Runner) -> None:
+    def __init__(self, runner: Runner, *, listings: Runner | None = None) -> None:
         self._runner = runner
+        self._listings = listings or runner
 
     async def close(self) -> None:
         """Finish what was begun, then let go of the database; later calls raise StoreUnavailable. Idempotent."""
         await self._runner.close()
+        await self._listings.close()
 
-    async def ping(self) -> None:
+    async def ping(self) -> timedelta:
         """See ports.Store.ping."""
         await self._runner.read(lambda view: read_head(view.connection))
+        return timedelta(0)
 
     async def claim_code(self, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool:
         """See ports.SessionStore.claim_code."""
@@ -141,7 +148,7 @@ class SqlStore:
 
     async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
         """See ports.SessionStore.list_sessions."""
-        return await self._runner.read(lambda view: listings.list_sessions(view, query))
+        return await self._listings.read(lambda view: listings.list_sessions(view, query))
 
     async def read_head(self) -> LogHead:
         """See ports.RevocationLog.read_head."""
@@ -174,3 +181,32 @@ class SqlStore:
     async def activate_first_key(self) -> None:
         """See ports.KeyStore.activate_first_key."""
         await self._runner.write(signing_keys.activate_first_key)
+
+    async def purge_sessions(self, *, retention: timedelta, limit: int) -> int:
+        """See ports.Housekeeping.purge_sessions."""
+        written = await self._runner.write(
+            lambda tx: housekeeping.purge_sessions(tx, retention=retention, limit=limit)
+        )
+        return written.value
+
+    async def purge_codes(self, *, limit: int) -> int:
+        """See ports.Housekeeping.purge_codes."""
+        return (await self._runner.write(lambda tx: housekeeping.purge_codes(tx, limit=limit))).value
+
+    async def compact_log(self, *, limit: int) -> int:
+        """See ports.Housekeeping.compact_log."""
+        return (await self._runner.write(lambda tx: housekeeping.compact_log(tx, limit=limit))).value
+
+    async def count_rows(self) -> Mapping[str, int]:
+        """See ports.Housekeeping.count_rows."""
+        return await self._runner.read(housekeeping.count_rows)
+
+
+def ensure_head(tx: Tx) -> None:
+    """Give a new database its first incarnation."""
+    if tx.connection.execute(select(log_head.c.id)).one_or_none() is None:
+        tx.connection.execute(
+            insert(log_head).values(
+                id=HEAD_ID, incarnation=tx.fresh_incarnation(), position=0, compacted_through=0
+            )
+        )

@@ -8,9 +8,9 @@ proves the constants equal to the revisions in `migrations/versions`.
 from enum import StrEnum
 from pathlib import Path
 
-from sqlalchemy import column, inspect, select, table
+from sqlalchemy import Connection, column, inspect, select, table
 
-from authsvc.storage.engines import create_private, database_path, reading, writing_engine
+from authsvc.storage.engines import create_private, database_path, is_postgres, reading, writing_engine
 from authsvc.storage.faults import DRIVER_ERRORS, unavailable
 
 # Oldest first; the last is the schema this release works with.
@@ -44,16 +44,25 @@ def schema_state(url_or_path: str | Path) -> SchemaState:
     Return how the database compares; a file that does not exist is empty, and is not created.
 
     Raises:
-        StoreUnavailable: the file cannot be read as a database.
+        StoreUnavailable: the file cannot be read as a database, or the server does not answer.
 
     """
+    if is_postgres(url_or_path):
+        from authsvc.storage import postgres_migrations
+
+        return postgres_migrations.look(str(url_or_path), state_in)
     path = database_path(url_or_path)
     if not path.exists():
         return SchemaState.EMPTY
     with reading(path) as connection:
-        if not inspect(connection).has_table(_version.name):
-            return SchemaState.EMPTY
-        found = connection.execute(select(_version.c.version_num)).scalars().all()
+        return state_in(connection)
+
+
+def state_in(connection: Connection) -> SchemaState:
+    """Return how the database behind a connection compares."""
+    if not inspect(connection).has_table(_version.name):
+        return SchemaState.EMPTY
+    found = connection.execute(select(_version.c.version_num)).scalars().all()
     if not found:
         return SchemaState.EMPTY
     if found == [REVISIONS[-1]]:
@@ -67,7 +76,7 @@ def check_schema(url_or_path: str | Path) -> None:
 
     Raises:
         SchemaNotCurrent: it is not.
-        StoreUnavailable: the file cannot be read as a database.
+        StoreUnavailable: the file cannot be read as a database, or the server does not answer.
 
     """
     state = schema_state(url_or_path)
@@ -79,35 +88,49 @@ def migrate(url_or_path: str | Path) -> None:
     """
     Bring the database to the present schema, creating the file (0600) if need be; at once if it is current.
 
-    All steps are one transaction that holds the write lock from its first statement, so of several processes one
-    migrates and the others find it done.
+    All steps are one transaction that holds the write lock (PostgreSQL: a lock of ours) from its first statement, so
+    of several processes one migrates and the others find it done.
 
     Raises:
         SchemaNotCurrent: a newer release migrated it.
-        StoreUnavailable: the file cannot be written.
+        StoreUnavailable: the database cannot be written.
 
     """
-    path = database_path(url_or_path)
-    state = schema_state(path)
+    state = schema_state(url_or_path)
     if state is SchemaState.CURRENT:
         return
     if state is SchemaState.NEWER:
         raise SchemaNotCurrent(state)
-    from alembic import command
-    from alembic.config import Config
+    if is_postgres(url_or_path):
+        from authsvc.storage import postgres_migrations
 
-    config = Config()
-    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+        postgres_migrations.change(
+            str(url_or_path),
+            needed=lambda connection: state_in(connection) in {SchemaState.EMPTY, SchemaState.OUTDATED},
+            upgrade=_upgrade,
+        )
+        return
+    path = database_path(url_or_path)
     try:
         create_private(path)
         engine = writing_engine(path, timeout_s=_LOCK_TIMEOUT_S)
         try:
             with engine.connect() as connection:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-                config.attributes["connection"] = connection
-                command.upgrade(config, "head")
+                _upgrade(connection)
                 connection.exec_driver_sql("COMMIT")
         finally:
             engine.dispose()
     except DRIVER_ERRORS as error:
         raise unavailable(error) from None
+
+
+def _upgrade(connection: Connection) -> None:
+    """Apply what is missing, inside the transaction that the connection is in."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

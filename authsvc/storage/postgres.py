@@ -1,0 +1,306 @@
+"""
+PostgreSQL: many writers at once, over a few connections (DESIGN section 5).
+
+Reads run in REPEATABLE READ, so that a head and the facts below it are of one snapshot; writes in READ COMMITTED, with
+locks in one order (users, apps, session, log head last). A unit that another transaction overtook is run again. BEGIN
+and COMMIT are written out and sent with what belongs to them, so that each costs one round trip.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Self, TypeVar
+
+from sqlalchemy import DateTime, func, select, update
+from sqlalchemy.engine import Connection
+from sqlalchemy.sql.functions import Function
+
+from authsvc.domain.cursors import Cursor
+from authsvc.domain.errors import StoreUnavailable
+from authsvc.domain.revocations import Fact, LogHead
+from authsvc.ports import Clock, Entropy, Written
+from authsvc.storage.postgres_faults import DRIVER_ERRORS, Fault, judge, unavailable
+from authsvc.storage.postgres_pool import ANSWER_WITHIN_S, Leased, Pool
+from authsvc.storage.schema import log_head
+from authsvc.storage.store import SqlStore, ensure_head
+from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Tx, View, WriteUnit
+from authsvc.storage.versions import SchemaNotCurrent, SchemaState, state_in
+
+T = TypeVar("T")
+
+POOL_SIZE = 10
+CHANNEL = "authsvc_log"
+# A server that can answer does so before the deadline cuts the connection: a lock that is held elsewhere, a slow
+# statement. The last bounds what a client that froze in mid-transaction keeps others from.
+_LIMITS = (
+    "SET LOCAL lock_timeout = '400ms'; SET LOCAL statement_timeout = '750ms';"
+    " SET LOCAL idle_in_transaction_session_timeout = '5s'"
+)
+_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
+_BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {_LIMITS}"
+# An operator may have switched it off for a whole database; what we acknowledge is on the disk all the same.
+_DURABLE = "; SET LOCAL synchronous_commit = on"
+_COMMIT = "COMMIT"
+_COMMIT_FACTS = f"NOTIFY {CHANNEL}; COMMIT"
+# A unit is run again while somebody else's commits are what stops it; each try means that another one got through.
+_TRIES = 12
+# What is left must suffice for another try.
+_WORTH_TRYING_S = 0.1
+
+_CLOCK: Function[datetime] = func.clock_timestamp(type_=DateTime(timezone=True))
+_NOW = select(_CLOCK)
+_SYNCHRONOUS = select(func.current_setting("synchronous_commit"))
+_TAKE = (
+    update(log_head)
+    .where(log_head.c.id == HEAD_ID)
+    .values(position=log_head.c.position + 1)
+    .returning(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through)
+)
+
+
+def as_read(instant: datetime) -> datetime:
+    """Return the database's reading as it is."""
+    return instant
+
+
+class PostgresStore(SqlStore):
+    """Implements ports.Store on a PostgreSQL database that any number of processes share."""
+
+    def __init__(self, runner: "PostgresRunner", *, listings: "PostgresRunner | None" = None) -> None:
+        super().__init__(runner, listings=listings)
+        self._postgres = runner
+
+    @classmethod
+    async def open(
+        cls,
+        url: str,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        read_url: str | None = None,
+        pool_size: int = POOL_SIZE,
+        instant: Callable[[datetime], datetime] = as_read,
+    ) -> Self:
+        """
+        Return a store on an existing database of the present schema.
+
+        *read_url* names a replica that answers lists of sessions, and nothing else. *instant* turns the database's
+        reading of its clock into `now`; a test that moves time by hand replaces it.
+
+        Raises:
+            SchemaNotCurrent: nobody migrated it, or a newer release did.
+            StoreUnavailable: it cannot be read or written.
+
+        """
+        runner = PostgresRunner(url, clock=clock, entropy=entropy, pool_size=pool_size, instant=instant)
+        replica = None
+        if read_url:
+            replica = PostgresRunner(
+                read_url, clock=clock, entropy=entropy, pool_size=pool_size, instant=instant
+            )
+        store = cls(runner, listings=replica)
+        try:
+            state = await runner.read(lambda view: state_in(view.connection))
+            if state is not SchemaState.CURRENT:
+                raise SchemaNotCurrent(state)
+            await runner.make_durable()
+            await runner.write(ensure_head)
+        except BaseException:
+            await store.close()
+            raise
+        return store
+
+    async def ping(self) -> timedelta:
+        """See ports.Store.ping."""
+        return await self._postgres.skew()
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    value: Any
+    facts: tuple[Fact, ...]
+    head: LogHead
+
+
+class PostgresLedger(Ledger):
+    """The log's head, moved by one statement that also locks it."""
+
+    def take(self) -> int:
+        """Return the next position, holding the row from now on: nobody else gets one before we commit."""
+        row = self._connection.execute(_TAKE).one_or_none()
+        if row is None:
+            raise StoreUnavailable("the log has no head")
+        self._locked = True
+        self._head = self._stored = LogHead(
+            incarnation=row.incarnation, position=row.position, compacted_through=row.compacted_through
+        )
+        return self._head.position
+
+
+class PostgresRunner:
+    """Runs units of work on a PostgreSQL database; what `SqlStore` needs of a backend."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        pool_size: int = POOL_SIZE,
+        instant: Callable[[datetime], datetime] = as_read,
+    ) -> None:
+        self.pool = Pool(url, pool_size)
+        self._clock = clock
+        self._entropy = entropy
+        self._instant = instant
+        self._begin_write = _BEGIN_WRITE
+        self._running: set[asyncio.Task[Any]] = set()
+        self._closed = False
+
+    async def read(self, unit: ReadUnit[T]) -> T:
+        """
+        Return what the unit sees in one snapshot.
+
+        Raises:
+            StoreUnavailable: closed, or the database failed or did not answer in time.
+
+        """
+        return await self._uncut(lambda: self._persist(lambda leased: self._look(leased, unit)))
+
+    async def write(self, unit: WriteUnit[T]) -> Written[T]:
+        """
+        Return the unit's result once it is durable.
+
+        A caller that is cancelled stops waiting; the unit still runs to its end. The unit may be run several times,
+        but only one run is kept.
+
+        Raises:
+            StoreUnavailable: closed, overloaded, or the database failed; the outcome may then be unknown.
+            Exception: whatever the unit raised; nothing of it was kept.
+
+        """
+        done = await self._uncut(lambda: self._persist(lambda leased: self._perform(leased, unit)))
+        return Written(done.value, done.facts, Cursor(done.head.incarnation, done.head.position))
+
+    async def close(self) -> None:
+        """Finish what was begun; later units raise StoreUnavailable. Idempotent."""
+        self._closed = True
+        while self._running:
+            await asyncio.gather(*self._running, return_exceptions=True)
+        await self.pool.close()
+
+    async def skew(self) -> timedelta:
+        """Return how far this host's clock is ahead of the database's, less what the question's way may explain."""
+
+        async def ask(leased: Leased) -> timedelta:
+            asked = self._clock.now()
+            reading = self._instant((await leased.connection.execute(_NOW)).scalar_one())
+            answered = self._clock.now()
+            leased.sound = True
+            if asked <= reading <= answered:
+                return timedelta(0)
+            return asked - reading if reading < asked else answered - reading
+
+        return await self._uncut(lambda: self._persist(ask))
+
+    async def make_durable(self) -> None:
+        """From now on, sync commits also where the database's settings say otherwise."""
+        setting = await self.read(lambda view: view.connection.execute(_SYNCHRONOUS).scalar_one())
+        if setting == "off":
+            self._begin_write = _BEGIN_WRITE + _DURABLE
+
+    async def _uncut(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work in a task of its own, which a cancelled caller does not cut."""
+        if self._closed:
+            raise StoreUnavailable("the store is closed")
+        task: asyncio.Task[T] = asyncio.ensure_future(work())
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+        return await asyncio.shield(task)
+
+    def _finished(self, task: "asyncio.Task[Any]") -> None:
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()  # looked at, so that the loop does not complain where its caller has gone
+
+    async def _persist(self, attempt: Callable[[Leased], Awaitable[T]]) -> T:
+        """Run the attempt until it comes through, is refused, or there is no time left."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + ANSWER_WITHIN_S
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                async with self.pool.lease(deadline) as leased:
+                    return await attempt(leased)
+            except (*DRIVER_ERRORS, Overtaken) as error:
+                verdict = judge(error)
+                if verdict is Fault.GONE:
+                    self.pool.suspect()
+                hopeless = verdict is Fault.REFUSED or tries >= _TRIES
+                if hopeless or loop.time() + _WORTH_TRYING_S > deadline:
+                    raise unavailable(error) from None
+
+    async def _look(self, leased: Leased, unit: ReadUnit[T]) -> T:
+        await leased.driver.execute(_BEGIN_READ)
+
+        def see(connection: Connection) -> T:
+            now = self._instant(connection.execute(_NOW).scalar_one())
+            return unit(View(connection=connection, now=now))
+
+        try:
+            return await leased.connection.run_sync(see)
+        finally:
+            await _roll_back(leased)
+
+    async def _perform(self, leased: Leased, unit: WriteUnit[T]) -> _Done:
+        await leased.driver.execute(self._begin_write)
+
+        def work(connection: Connection) -> _Done:
+            now = self._instant(connection.execute(_NOW).scalar_one())
+            ledger = PostgresLedger(connection)
+            tx = Tx(connection=connection, now=now, entropy=self._entropy, ledger=ledger)
+            value = unit(tx)
+            return _Done(value, tuple(tx.facts), ledger.flush())
+
+        try:
+            done: _Done = await leased.connection.run_sync(work)
+        except BaseException:
+            await _roll_back(leased)
+            raise
+        await self._commit(leased, facts=bool(done.facts))
+        return done
+
+    async def _commit(self, leased: Leased, *, facts: bool) -> None:
+        """
+        Return once the transaction is durable.
+
+        Raises:
+            StoreUnavailable: whether it was committed is unknown, or it was not.
+            PostgresError: it was rolled back, and the unit may be run again.
+
+        """
+        try:
+            answer = await leased.driver.execute(_COMMIT_FACTS if facts else _COMMIT)
+        except DRIVER_ERRORS as error:
+            if judge(error) is Fault.AGAIN:
+                await _roll_back(leased)
+                raise
+            if judge(error) is Fault.GONE:
+                self.pool.suspect()
+            raise unavailable(error) from None
+        leased.sound = True
+        if answer != _COMMIT:  # "ROLLBACK": a statement of the unit had failed and the unit went on
+            raise StoreUnavailable("the record took the transaction back")
+
+
+async def _roll_back(leased: Leased) -> None:
+    """Leave the transaction; a connection on which that fails is not used again."""
+    if leased.driver.is_closed():
+        return
+    try:
+        await leased.driver.execute("ROLLBACK")
+    except DRIVER_ERRORS:
+        return
+    leased.sound = True
