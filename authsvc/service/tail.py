@@ -149,11 +149,16 @@ class LogTail:
             self._changed = asyncio.get_running_loop().create_future()
         return await wait_within(self._changed, clock=self._clock, limit=limit)
 
+    @property
+    def remembers_after(self) -> int:
+        """The position above which every known fact is in memory."""
+        return self._recent_after
+
     async def facts_after(self, position: int) -> tuple[Sequence[Fact], int]:
         """
         Return known facts above *position*, ascending, and the position through which they are complete.
 
-        They come from memory, or from the store (a page at a time) where memory does not reach back far enough.
+        A page at a time; from memory, or from the store where memory does not reach back far enough.
 
         Raises:
             CursorExpired: compaction has passed *position*.
@@ -164,8 +169,9 @@ class LogTail:
         if known is None or position >= known.position:
             return (), position
         if position >= self._recent_after:
-            newer = list(takewhile(lambda fact: fact.position > position, reversed(self._recent)))
-            return newer[::-1], known.position
+            newer = list(takewhile(lambda fact: fact.position > position, reversed(self._recent)))[::-1]
+            through = known.position if len(newer) <= _PAGE else newer[_PAGE - 1].position
+            return newer[:_PAGE], through
         head, facts = await self._log.read_from(position + 1, limit=_PAGE)
         if position < head.compacted_through:
             raise CursorExpired
