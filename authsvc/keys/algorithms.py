@@ -94,9 +94,8 @@ def load_public_jwk(text: str) -> PublicKey:
 
     try:
         members = json.loads(text)
-        kty = members.get("kty") if isinstance(members, dict) else None
-        key = _jwk_codec(_ALGORITHM_OF_KTY[kty]).from_jwk(members)
-    except (InvalidKeyError, KeyError, TypeError, AttributeError, RecursionError):
+        key = _jwk_codec(_ALGORITHM_OF_KTY[members["kty"]]).from_jwk(members)
+    except (InvalidKeyError, LookupError, TypeError, RecursionError):
         key = None
     if not isinstance(key, PublicKey) or public_jwk(key) != text:
         raise ValueError("not the canonical JWK of a supported public key")
