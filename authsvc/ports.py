@@ -316,8 +316,8 @@ class Housekeeping(Protocol):
     What keeps the record from growing for ever.
 
     Each removing method is one small transaction: it removes at most *limit* rows that nobody can need any more,
-    oldest first, found by an index, and says how many; fewer than *limit* means that none is left. Idempotent, and
-    harmless when several replicas do it at once. The record's clock says what is old.
+    oldest first, found by an index, and says how many; fewer than *limit* means that none is left but what another
+    replica is removing. Idempotent. The record's clock says what is old.
     """
 
     async def purge_sessions(self, *, retention: timedelta, limit: int) -> int:

@@ -190,6 +190,9 @@ class LogTail:
             if self._is_other_history(known, head, facts):
                 await self._begin_again(known, head)
                 return
+            if self._is_too_old(known, head, facts):
+                await self._load()
+                return
             fresh = [fact for fact in facts if fact.position > known.position]
             self._take(fresh)
             if len(facts) < _PAGE:
@@ -217,10 +220,24 @@ class LogTail:
     def _is_other_history(self, known: Cursor, head: LogHead, facts: Sequence[Fact]) -> bool:
         if head.incarnation != known.incarnation or head.position < known.position:
             return True
-        if not self._fact_id_at_known or known.position <= head.compacted_through:
+        if not self._fact_id_at_known:
             return False
         # The fact we stood on must still be the very same one; compaction never removes the newest.
-        return not facts or facts[0].position != known.position or facts[0].fact_id != self._fact_id_at_known
+        if facts and facts[0].position == known.position:
+            return facts[0].fact_id != self._fact_id_at_known
+        return known.position > head.compacted_through
+
+    def _is_too_old(self, known: Cursor, head: LogHead, facts: Sequence[Fact]) -> bool:
+        """
+        Tell whether compaction has passed the place we stand on, in a log that is no other as far as one can see.
+
+        Then nothing proves that what is left is the rest of what we know (we were suspended, say, and the database
+        was restored in the meantime): all live facts are loaded anew. What we know stays known.
+        """
+        if facts and facts[0].position == known.position:
+            return False
+        lost_ours = bool(self._fact_id_at_known) and known.position == head.compacted_through
+        return known.position < head.compacted_through or lost_ours
 
     async def _begin_again(self, known: Cursor, head: LogHead) -> None:
         self._observer.event(
