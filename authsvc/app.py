@@ -38,10 +38,12 @@ from authsvc.service.verify import TokenVerifier
 from authsvc.service.view import RevocationView
 from authsvc.service.waiting import Unbroken
 from authsvc.service.watch import Watches
-from authsvc.storage import SqliteStore
+from authsvc.storage import open_store
 from authsvc.telemetry import Telemetry
 from authsvc.wechat import WeChatClient, WeChatSettings
 
+# DESIGN section 3: judgements that several hosts must agree on use the record's clock.
+_SKEW_LIMIT = timedelta(seconds=2)
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -120,7 +122,14 @@ class AuthServer:
         registry = AppRegistry({app.id: app.policy() for app in self._configured})
         rings = self._secrets.master.rings()
 
-        store = await SqliteStore.open(self._database, clock=clock, entropy=entropy)
+        replica = settings.database_read_url
+        store = await open_store(
+            self._database,
+            clock=clock,
+            entropy=entropy,
+            read_url=replica.get_secret_value() if replica is not None else None,
+            pool_size=settings.database_pool_size,
+        )
         self._stack.push_async_callback(store.close)
         keys = KeyDirectory(store=store, material=self._secrets.signing, clock=clock)
         await keys.start()
@@ -245,9 +254,11 @@ class AuthServer:
         if self._store is None:
             return "not open"
         try:
-            await self._store.ping()
+            ahead = await self._store.ping()
         except AuthError:
             return "the record does not answer"
+        if abs(ahead) > _SKEW_LIMIT:
+            return f"this host's clock is {ahead.total_seconds():+.1f} s off the record's"
         return ""
 
 

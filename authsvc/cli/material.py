@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
@@ -15,6 +16,7 @@ from authsvc.cli.options import Misconfigured, misconfigured
 from authsvc.config import AppsFileProblem, ConfiguredApp, Settings, load_apps
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
+from authsvc.storage import is_postgres
 from authsvc.system import process_id
 
 T = TypeVar("T")
@@ -114,14 +116,17 @@ def configured_database(settings: Settings) -> str:
     Return the database's URL.
 
     Raises:
-        Misconfigured: there is none, or it is not SQLite.
+        Misconfigured: there is none, it is of neither engine, or the engine's driver is not installed.
 
     """
     if settings.database_url is None:
         raise misconfigured(["database_url: is missing, e.g. sqlite:///var/lib/authsvc/authsvc.db"])
     url = settings.database_url.get_secret_value()
-    if not url.startswith("sqlite:"):
-        raise misconfigured(["database_url: this release speaks SQLite only (sqlite:///path)"])
+    if is_postgres(url):
+        if find_spec("asyncpg") is None:
+            raise misconfigured(["database_url: PostgreSQL needs the extra `postgres` (asyncpg)"])
+    elif not url.startswith("sqlite:"):
+        raise misconfigured(["database_url: begins with neither sqlite:/// nor postgresql://"])
     return url
 
 

@@ -7,7 +7,7 @@ import click
 from authsvc.cli.material import configured_database
 from authsvc.cli.options import read_settings, settings_options
 from authsvc.domain.errors import StoreUnavailable
-from authsvc.storage import SchemaNotCurrent, database_path, migrate, schema_state
+from authsvc.storage import SchemaNotCurrent, migrate, schema_state
 
 
 @click.command("migrate")
@@ -17,13 +17,13 @@ from authsvc.storage import SchemaNotCurrent, database_path, migrate, schema_sta
 @settings_options("env")
 def command(*, check: bool, **given: Any) -> None:
     """Bring the database (AUTHSVC_DATABASE_URL) to this release's schema. Safe to run from every replica at once."""
-    path = database_path(configured_database(read_settings(given)))
+    database = configured_database(read_settings(given))
     try:
-        before = schema_state(path)
+        before = schema_state(database)
         if check:
             click.echo(before.value)
             raise SystemExit(0 if before.value == "current" else 1)
-        migrate(path)
+        migrate(database)
     except (SchemaNotCurrent, StoreUnavailable, ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
-    click.echo(f"{before.value} -> {schema_state(path).value}")
+    click.echo(f"{before.value} -> {schema_state(database).value}")

@@ -44,6 +44,10 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _is_postgres(url: SecretStr) -> bool:
+    return url.get_secret_value().startswith(("postgresql:", "postgresql+asyncpg:", "postgres:"))
+
+
 class Section(BaseModel):
     """A group of settings that can say what is wrong with it."""
 
@@ -76,8 +80,31 @@ class StoreSection(Section):
     """The record."""
 
     database_url: SecretStr | None = Field(
-        None, description="Where the record lives, e.g. sqlite:///var/lib/authsvc.db"
+        None,
+        description="Where the record lives: sqlite:////var/lib/authsvc.db or postgresql://user:password@host/name",
     )
+    database_read_url: SecretStr | None = Field(
+        None, description="PostgreSQL: a read replica that answers lists of sessions"
+    )
+    database_listen_url: SecretStr | None = Field(
+        None, description="PostgreSQL: where notifications arrive, past any pooler; by default database_url"
+    )
+    database_pool_size: Annotated[int, Field(ge=1, le=1000)] = Field(
+        10, description="PostgreSQL: connections of each worker"
+    )
+
+    def complaints(self, environment: Environment) -> Iterator[str]:
+        """See Section.complaints."""
+        del environment
+        if self.database_url is None:
+            return
+        main = _is_postgres(self.database_url)
+        for name, url in (
+            ("database_read_url", self.database_read_url),
+            ("database_listen_url", self.database_listen_url),
+        ):
+            if url is not None and not (main and _is_postgres(url)):
+                yield f"{name}: goes with PostgreSQL only, and has to be of it"
 
 
 class KeySection(Section):

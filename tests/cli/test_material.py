@@ -68,7 +68,7 @@ def test_each_missing_part_is_named_alone(run: Run, tmp_path: Path, missing: str
         ({"AUTHSVC_APPS_FILE": "nowhere.toml"}, "apps_file: cannot be read"),
         ({"AUTHSVC_APPS_FILE": "broken.toml"}, "apps_file: is not valid TOML"),
         ({"AUTHSVC_DEFAULT_APP": "wx3333333333333333"}, "default_app: is not in the apps file"),
-        ({"AUTHSVC_DATABASE_URL": f"postgresql://u:{CANARY}@h/d"}, "database_url: "),
+        ({"AUTHSVC_DATABASE_URL": f"mysql://u:{CANARY}@h/d"}, "database_url: "),
         ({"AUTHSVC_GRPC_PORT": CANARY}, "grpc_port: "),
         ({"AUTHSVC_CONFIG": "broken.toml"}, "AUTHSVC_CONFIG: "),
     ],

@@ -21,7 +21,10 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "log_format": ("human", "human"),
     "log_level": ("warning", "warning"),
     "ready_file": ("/run/ready.json", "/run/ready.json"),
-    "database_url": ("sqlite:///x.db", "sqlite:///x.db"),
+    "database_url": ("postgresql://x/y", "postgresql://x/y"),
+    "database_read_url": ("postgresql://r/y", "postgresql://r/y"),
+    "database_listen_url": ("postgresql://d/y", "postgresql://d/y"),
+    "database_pool_size": ("3", 3),
     "master_keys": (CANARY, CANARY),
     "signing_keys_dir": ("/keys", "/keys"),
     "apps_file": ("/apps.toml", "/apps.toml"),
@@ -64,7 +67,9 @@ def load(
     return load_settings(options, environ={"AUTHSVC_ENV": "test", **(environ or {})}, defaults=defaults)
 
 
-def complaints(environ: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None) -> list[str]:
+def complaints(
+    environ: Mapping[str, str] | None = None, options: Mapping[str, Any] | None = None
+) -> list[str]:
     with pytest.raises(ConfigProblem) as caught:
         load(environ, options)
     return caught.value.complaints
