@@ -3,6 +3,7 @@
 import statistics
 import threading
 import time
+from typing import Self
 
 import grpc
 import pytest
@@ -132,7 +133,9 @@ def test_metrics_add_up_over_workers(shared: Fleet) -> None:
 
     assert shared.metric("authsvc_calls_total", method=VERIFY, code="OK") == counted + calls
     assert shared.metric("authsvc_call_duration_seconds_count", method=VERIFY) == timed + calls
-    assert shared.metric("authsvc_call_duration_seconds_bucket", method=VERIFY, le="+Inf") == in_buckets + calls
+    assert (
+        shared.metric("authsvc_call_duration_seconds_bucket", method=VERIFY, le="+Inf") == in_buckets + calls
+    )
     for worker in ("supervisor", "worker-0", "worker-1", "worker-2"):
         assert shared.metric("process_resident_memory_bytes", worker=worker) > 0
     assert shared.metric("authsvc_workers_serving") == 3
@@ -150,9 +153,7 @@ def test_a_taken_code_is_told_the_same_by_every_worker(shared: Fleet) -> None:
 
     for one in connections:
         with pytest.raises(grpc.RpcError) as caught:
-            one.auth.Login(
-                pb.LoginRequest(app_id=D1, mini_program_code=code), timeout=TIMEOUT_S
-            )
+            one.auth.Login(pb.LoginRequest(app_id=D1, mini_program_code=code), timeout=TIMEOUT_S)
         assert refusal(caught.value).reason == "LOGIN_CODE_USED"
     assert shared.service.arrived(code) == 1
 
@@ -167,7 +168,7 @@ class _Stalls:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
 
-    def __enter__(self) -> "_Stalls":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 
