@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.ports import Clock, Entropy, Written
+from authsvc.storage.database_file import DatabaseFile
 from authsvc.storage.engines import READERS, database_path, reading_engine, writing_engine
 from authsvc.storage.faults import DRIVER_ERRORS, unavailable
 from authsvc.storage.store import SqlStore, ensure_head
@@ -52,6 +53,7 @@ class SqliteRunner:
 
     def __init__(self, path: Path, *, clock: Clock, entropy: Entropy) -> None:
         self._clock = clock
+        self._file = DatabaseFile(path)
         self._reads = reading_engine(path)
         self._writer = Writer(writing_engine(path), clock=clock, entropy=entropy)
         self._pool = ThreadPoolExecutor(READERS, thread_name_prefix="authsvc-sqlite-reader")
@@ -62,16 +64,20 @@ class SqliteRunner:
         Return what the unit sees in one snapshot.
 
         Raises:
-            StoreUnavailable: closed, or the database failed.
+            StoreUnavailable: closed, the file was replaced, or the database failed.
 
         """
         if self._closed:
             raise StoreUnavailable("the store is closed")
+        self._file.check()
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit)
 
     async def write(self, unit: WriteUnit[T]) -> Written[T]:
-        """See `Writer.run`."""
-        return await self._writer.run(unit)
+        """See `Writer.run`; a write into a file that was replaced meanwhile is not acknowledged."""
+        self._file.check()
+        written = await self._writer.run(unit)
+        self._file.check()
+        return written
 
     async def close(self) -> None:
         """Finish what was begun, then let go of the file. Idempotent."""
@@ -79,6 +85,7 @@ class SqliteRunner:
         await self._writer.close()
         await asyncio.to_thread(self._pool.shutdown)
         self._reads.dispose()
+        self._file.close()
 
     def _look(self, unit: ReadUnit[T]) -> T:
         try:
