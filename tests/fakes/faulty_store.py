@@ -45,6 +45,7 @@ class FaultyStore:
         self.down = False
         self._faults: dict[str, deque[_Fault]] = defaultdict(deque)
         self._gates: dict[str, deque[Gate]] = defaultdict(deque)
+        self._made: list[Gate] = []
 
     def as_store(self) -> Store:
         """This, as what it stands for: the methods are made on the fly."""
@@ -58,7 +59,13 @@ class FaultyStore:
         """Make the next call of *method* wait at the gate, before the real one or after it took effect."""
         gate = Gate(after)
         self._gates[method].append(gate)
+        self._made.append(gate)
         return gate
+
+    def let_through(self) -> None:
+        """Open every gate there is, so that a test that failed half-way can be cleaned up."""
+        for gate in self._made:
+            gate.open()
 
     def __getattr__(self, name: str) -> Callable[..., Awaitable[Any]]:
         if name.startswith("_"):

@@ -167,7 +167,7 @@ async def test_a_stop_that_is_cut_short_stops_at_once(running: Running) -> None:
 
 
 async def test_a_drain_under_load_loses_nothing_that_was_acknowledged(running: Running) -> None:
-    """Logins go on while the server stops: every one that was answered is in the store, every other failed cleanly."""
+    """Logins go on while the server stops: every one that was answered is in the store, the others say nothing of their outcome."""
     core = running.core
     answered: list[str] = []
     failed: list[str] = []
@@ -190,7 +190,8 @@ async def test_a_drain_under_load_loses_nothing_that_was_acknowledged(running: R
     await finish(stopping, core)
     await asyncio.gather(*load)
     assert len(failed) == 4
-    assert set(failed) == {"UNAVAILABLE"}
+    # CANCELLED: a call that reached the library in the moment of the stop (grpc/grpc#41785, pitfalls page).
+    assert set(failed) <= {"UNAVAILABLE", "CANCELLED"}
     for session_id in answered:
         assert await core.store.real.get_session(session_id) is not None
 

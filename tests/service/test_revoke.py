@@ -192,6 +192,24 @@ async def test_another_lines_nonce_touches_nothing(core: Core) -> None:
     assert not await is_dead(core, login)
 
 
+async def test_the_nonce_is_matched_again_by_the_write(core: Core, tmp_path: Path) -> None:
+    """A row that was not there when it was looked for, and is when it is ended: another line's token spares it."""
+    empty = copy_database(core.path, tmp_path / "empty.db")
+    login = await core.login()
+    full = copy_database(core.path, tmp_path / "full.db")
+    token = refresh_token.parse(login.tokens.refresh_token, ring=core.rings.refresh_mac)
+    assert token is not None
+    forged = refresh_token.spell(replace(token, nonce=b"n" * 16), ring=core.rings.refresh_mac)
+    overwrite(empty, core.path)
+    gate = core.store.hold("get_session", after=True)
+    revoking = asyncio.create_task(revoke(core, RefreshTokenTarget(forged)))
+    await gate.reached.wait()
+    overwrite(full, core.path)
+    gate.open()
+    assert (await revoking).ended_sessions == 0
+    assert not await is_dead(core, login)
+
+
 async def unverifiable(core: Core, login: LoginResult) -> list[Target]:
     token, signer = login.tokens.access_token, core.signer
     record, _ = stranger(core.clock)

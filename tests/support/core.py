@@ -186,6 +186,7 @@ async def build_core(
             await core.tail.start()
         yield core
     finally:
+        core.store.let_through()
         await core.unbroken.drained()
         await core.tail.stop()
         await wechat.close()
@@ -265,6 +266,6 @@ def assemble(
             unbroken=unbroken,
         ),
         sessions=Sessions(store=record, verifier=verifier, tail=tail),
-        watches=Watches(log=record, tail=tail, clock=clock),
+        watches=Watches(log=record, tail=tail, clock=clock, observer=observer),
         unbroken=unbroken,
     )

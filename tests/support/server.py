@@ -154,6 +154,7 @@ async def running_server(core: Core, *, more: Mapping[str, Service] | None = Non
     try:
         yield Running(core, server, settings, services, authenticator, cursors, channel)
     finally:
+        core.store.let_through()
         await channel.close(None)
         await stopped(server, core)
 
