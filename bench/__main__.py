@@ -59,7 +59,7 @@ async def _run(*, rounds: int, calls: int, starts: int, h2load: str | None) -> N
             lines = [
                 ", ".join((f"Python {sys.version.split()[0]}", *(f"{x} {version(x)}" for x in _LIBRARIES))),
                 f"{cores.describe()}; {CALLERS} calls in flight; medians of {rounds} rounds of {calls} calls",
-                "gRPC load: " + ("h2load and a real client" if h2load else "Python (no h2load found)"),
+                "gRPC load: " + ("h2load and a real client" if h2load else "Python (no h2load)"),
                 "",
                 *report.table(table, results),
                 "",

@@ -2,7 +2,8 @@
 A bare grpc.aio echo: what the engine costs with nothing in it.
 
 Started as a script, it needs only grpcio (and takes uvloop where it is there), so that one harness can measure several
-versions of grpcio, each in an environment of its own.
+versions of grpcio, each in an environment of its own. A second method does the bare ES256 check and echoes: what the
+check costs between two calls, with the caches that the engine leaves it.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import asyncio
 import gc
 import json
 from collections.abc import Callable
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import grpc
 import grpc.aio
 
 METHOD = "/bench.Echo/Echo"
+CHECKED = "/bench.Echo/Checked"
 
 
 async def serve(*, options: list[tuple[str, int]], reply_bytes: int, ready: Callable[[str], object]) -> None:
@@ -26,9 +29,19 @@ async def serve(*, options: list[tuple[str, int]], reply_bytes: int, ready: Call
         del context
         return raw[:reply_bytes]
 
+    check = _next_check()
+
+    async def checked(raw: bytes, context: Any) -> bytes:
+        del context
+        check()
+        return raw[:reply_bytes]
+
     server = grpc.aio.server(options=options)
-    _, service, method = METHOD.split("/")
-    handlers = {method: grpc.unary_unary_rpc_method_handler(echo)}
+    service = METHOD.split("/")[1]
+    handlers = {
+        "Echo": grpc.unary_unary_rpc_method_handler(echo),
+        "Checked": grpc.unary_unary_rpc_method_handler(checked),
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
@@ -36,6 +49,20 @@ async def serve(*, options: list[tuple[str, int]], reply_bytes: int, ready: Call
     gc.freeze()
     ready(f"127.0.0.1:{port}")
     await server.wait_for_termination()
+
+
+def _next_check() -> Callable[[], None]:
+    """Return the bare ES256 check of one of some signatures; nothing where `cryptography` is not installed."""
+    try:
+        from bench.signature import signature_checks
+    except ImportError:
+        return lambda: None
+    checks = cycle(signature_checks(signed_bytes=500))
+
+    def check() -> None:
+        next(checks)()
+
+    return check
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ from statistics import median
 
 from bench.measure import Results
 from bench.processes import Process
-from bench.rows import BY_CLIENT, BY_H2LOAD, FIRST_SEEN, Names, Row
+from bench.rows import BY_CLIENT, BY_H2LOAD, CHECKED, FIRST_SEEN, Names, Row
 
 CACHED_ADDED_US = 30.0
 FIRST_SEEN_ADDED_US = 40.0
@@ -63,6 +63,8 @@ def targets(results: Results, idle: Idle) -> Iterator[str]:
             yield _target(f"{names.cached}: added CPU", _added(results, names), CACHED_ADDED_US, "µs")
     beyond = results.added_us(FIRST_SEEN, over=BY_CLIENT.echo) - results.bare_check_us()
     yield _target("first seen: added CPU beyond the bare check", beyond, FIRST_SEEN_ADDED_US, "µs")
+    beyond = results.added_us(FIRST_SEEN, over=CHECKED)
+    yield _target("first seen: added CPU beyond echo + check", beyond, FIRST_SEEN_ADDED_US, "µs")
     yield _target("idle server (serve): RSS", idle.rss_mib["serve"], IDLE_RSS_MIB, "MiB")
     first, *later = idle.dev_ready_s
     yield _target("authsvc dev ready, first start", first, DEV_READY_S, "s")

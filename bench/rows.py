@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bench.load import CallsFailed, Latencies, repeated
 from bench.processes import Process
-from bench.stage import ACTIVE, APP, ECHO, VERIFY, Stage
+from bench.stage import ACTIVE, APP, CHECKED_ECHO, ECHO, VERIFY, Stage
 
 CALLERS = 16
 _LOGIN_CALLERS = 8
@@ -46,6 +46,7 @@ class Names:
 
 BY_CLIENT = Names("bare grpc.aio echo", "VerifyToken, cached")
 BY_H2LOAD = Names("bare grpc.aio echo (h2load)", "VerifyToken, cached (h2load)")
+CHECKED = "bare echo + bare ES256 check"
 FIRST_SEEN = "VerifyToken, first seen (ES256)"
 BARE_HTTP = "bare aiohttp handler"
 EDGE_VERIFY = "edge GET /api/v1/verify"
@@ -89,6 +90,10 @@ def _by_client(stage: Stage) -> tuple[Row, ...]:
         await stage.grpc.run(VERIFY, [request], callers=1, begins=ACTIVE)
         return lambda: stage.grpc.run(VERIFY, repeated(request, calls), callers=CALLERS, begins=ACTIVE)
 
+    async def checked(calls: int) -> Send:
+        requests = repeated(request, calls)
+        return lambda: stage.echo_grpc.run(CHECKED_ECHO, requests, callers=CALLERS, begins=request[:1])
+
     async def first_seen(calls: int) -> Send:
         unseen = await stage.unseen(calls)
         return lambda: stage.grpc.run(VERIFY, unseen, callers=CALLERS, begins=ACTIVE)
@@ -97,6 +102,7 @@ def _by_client(stage: Stage) -> tuple[Row, ...]:
     return (
         Row(names.echo, _CLIENT, names.echo, (stage.echo,), echo),
         Row(names.cached, _CLIENT, names.echo, (stage.server,), cached, verifies=True),
+        Row(CHECKED, _CLIENT, names.echo, (stage.echo,), checked),
         Row(FIRST_SEEN, _CLIENT, names.echo, (stage.server,), first_seen, verifies=True),
     )
 

@@ -23,7 +23,7 @@ from bench.load import GrpcClient, H2load, HttpClient
 from bench.processes import Cores, Process
 
 VERIFY = "/authapi.v1.AuthService/VerifyToken"
-ECHO = echo_grpc.METHOD
+ECHO, CHECKED_ECHO = echo_grpc.METHOD, echo_grpc.CHECKED
 APP = SANDBOX_APPS[0].app_id
 _AUTHSVC = (sys.executable, "-m", "authsvc")
 ACTIVE = b"\x0a"  # the tag of VerifyTokenResponse.active, field 1
