@@ -1,13 +1,17 @@
 """`authsvc serve` as an operator sets it up: generated keys, an apps file, a migrated database, a sandbox beside it."""
 
 import json
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from click.testing import CliRunner
+
+from authsvc.cli import main
 from authsvc.sandbox import SANDBOX_APPS
-from tests.e2e.running import Running, command, running
+from tests.e2e.running import Running, running
 from tests.e2e.wire import Service
 
 SERVE_PORTS = ("--grpc-port", "0", "--ops-port", "0")
@@ -44,13 +48,20 @@ def prepare(folder: Path, *, wechat_url: str = "http://127.0.0.1:1", policy: Pol
     """Set a site up by the commands an operator would use; *policy* as in `write_apps`."""
     folder.mkdir(parents=True, exist_ok=True)
     site = Site(folder)
-    master = command("keys", "generate", "--master", cwd=folder)
-    (folder / "master.key").write_text(master.stdout)
-    made = command("keys", "generate", "--dir", str(folder / "keys"), cwd=folder)
-    migrated = command("migrate", cwd=folder, env=site.env)
+    (folder / "master.key").write_text(_authsvc("keys", "generate", "--master"))
+    _authsvc("keys", "generate", "--dir", str(folder / "keys"))
     write_apps(site, wechat_url=wechat_url, policy=policy)
-    assert (master.returncode, made.returncode, migrated.returncode) == (0, 0, 0), migrated.stderr
+    _authsvc("migrate", env=site.env)
     return site
+
+
+def _authsvc(*words: str, env: Mapping[str, str] | None = None) -> str:
+    """Return what a command prints, run in this process: a tenth of a second each adds up."""
+    result = CliRunner().invoke(
+        main, words, env={"AUTHSVC_ENV": "test", **(env or {})}, catch_exceptions=False
+    )
+    assert result.exit_code == 0, result.output
+    return result.stdout
 
 
 def write_apps(site: Site, *, wechat_url: str, policy: Policy | None = None) -> None:
@@ -78,16 +89,15 @@ def sandbox(folder: Path) -> Iterator[tuple[Running, str]]:
 
 @contextmanager
 def serve_with_edge(
-    folder: Path, *more: str, policy: Policy | None = None
-) -> Iterator[tuple[Site, Running, Service]]:
-    """A sandbox, and `serve --with-edge` against it: three kinds of processes of their own."""
-    with sandbox(folder / "sandbox") as (player, wechat):
-        site = prepare(folder / "site", wechat_url=wechat, policy=policy)
-        words = ("serve", "--with-edge", "--http-port", "0", *SERVE_PORTS, *more)
-        with (
-            running(site.folder, *words, env=site.env) as process,
-            Service(
-                {**process.addresses(), "sandbox": wechat, "sandbox_pid": str(player.process.pid)}
-            ) as service,
-        ):
-            yield site, process, service
+    folder: Path, *more: str, wechat: str, policy: Policy | None = None
+) -> Iterator[tuple[Running, Service]]:
+    """`serve --with-edge` in a new site, with the sandbox at *wechat*: processes of their own."""
+    site = prepare(folder / "site", wechat_url=wechat, policy=policy)
+    words = ("serve", "--with-edge", "--http-port", "0", *SERVE_PORTS, *more)
+    with (
+        # A killed supervisor cannot clear up after itself; short, because sockets have short paths.
+        tempfile.TemporaryDirectory(prefix="e2e-") as temporary,
+        running(site.folder, *words, env={**site.env, "TMPDIR": temporary}) as process,
+        Service({**process.addresses(), "sandbox": wechat}) as service,
+    ):
+        yield process, service

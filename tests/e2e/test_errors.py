@@ -152,11 +152,14 @@ def test_a_blocked_user_is_refused_for_it(shared: tuple[Running, Service]) -> No
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def site(tmp_path_factory: pytest.TempPathFactory, wechat: str) -> Iterator[Service]:
     """Here d2 is switched off, d3's WeChat cannot be reached, and callers may only be edge and verifier."""
     policy: Policy = {D2: {"enabled": False}, D3: {"wechat_url": "http://127.0.0.1:1"}}
     folder = tmp_path_factory.mktemp("errors")
-    with serve_with_edge(folder, "--local-roles", "edge,verifier", policy=policy) as (_, _, service):
+    with serve_with_edge(folder, "--local-roles", "edge,verifier", wechat=wechat, policy=policy) as (
+        _,
+        service,
+    ):
         yield service
 
 

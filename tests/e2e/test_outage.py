@@ -1,15 +1,14 @@
 """The outage ladder (DESIGN section 11), row by row, over real processes."""
 
-import os
-import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import grpc
 import pytest
 
 from tests.e2e.outages import unreadable, write_locked
 from tests.e2e.running import Running, dev, wait_until
-from tests.e2e.serving import serve_with_edge
+from tests.e2e.serving import sandbox, serve_with_edge
 from tests.e2e.wire import D1, Service, http_call, refusal
 
 
@@ -108,15 +107,18 @@ def test_while_the_record_answers_nothing_at_all(fragile: tuple[Running, Service
     assert service.revoke(session_id=login["session_id"]).ended_sessions == 1
 
 
-def test_while_wechat_is_gone(tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_while_wechat_is_gone(tmp_path: Path) -> None:
     """
     Logins are WECHAT_UNAVAILABLE, unsent; refresh, verify and logout go on.
     """
     policy = {D1: {"wechat_connect_timeout": 0.5}}
-    with serve_with_edge(tmp_path_factory.mktemp("wechat"), policy=policy) as (site, process, service):
+    with (
+        sandbox(tmp_path / "sandbox") as (player, url),
+        serve_with_edge(tmp_path, wechat=url, policy=policy) as (process, service),
+    ):
         login, code = service.login(), service.mint()
-        sandbox_pid = int(service.addresses["sandbox_pid"])
-        os.kill(sandbox_pid, signal.SIGKILL)
+        player.process.kill()
+        player.process.wait(30)
         answers = [service.try_login(code) for _ in range(3)]
         refreshed = service.refresh(login["refresh_token"])
 
@@ -126,5 +128,4 @@ def test_while_wechat_is_gone(tmp_path_factory: pytest.TempPathFactory) -> None:
         assert service.verdict(refreshed.json["access_token"]) == "active"
         assert service.logout(refreshed.json["access_token"]).status == 200
         assert service.verdict(refreshed.json["access_token"]) == "SESSION_REVOKED"
-        assert site.database.exists()
         assert process.process.poll() is None

@@ -59,7 +59,7 @@ def test_a_token_two_steps_behind_is_reuse_and_ends_the_session(service: Service
 
 
 @pytest.fixture(scope="module")
-def short_grace(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+def short_grace(tmp_path_factory: pytest.TempPathFactory, wechat: str) -> Iterator[Service]:
     with serve_with_edge(tmp_path_factory.mktemp("grace"), policy={D1: {"grace": GRACE_S}}) as (
         _,
         _,
