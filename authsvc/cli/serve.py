@@ -50,6 +50,7 @@ def command(*, with_edge: bool, tied: bool, ops_socket: str, **given: Any) -> No
             settings,
             worker_words=_words(given, SERVER_OPTIONS),
             edge_words=_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)) if with_edge else None,
+            judge=lambda: configured(read_settings(given)),
         )
     else:
         _serve(settings, parts, ops_socket=ops_socket)

@@ -3,13 +3,12 @@
 import asyncio
 import functools
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 
 import click
 
 from authsvc.app import build_ops
-from authsvc.cli.material import configured
 from authsvc.cli.options import Misconfigured
 from authsvc.cli.running import ReadyFile, listening, make_world, run
 from authsvc.config import Settings
@@ -20,12 +19,17 @@ from authsvc.supervisor import Child, Supervisor
 
 
 def run_supervised(
-    settings: Settings, *, worker_words: Sequence[str], edge_words: Sequence[str] | None
+    settings: Settings,
+    *,
+    worker_words: Sequence[str],
+    edge_words: Sequence[str] | None,
+    judge: Callable[[], object],
 ) -> None:
     """
     Run the workers, and the edge if it has *edge_words*, until a signal.
 
-    The words are the options that were given to us; the environment is inherited.
+    The words are the options that were given to us; the environment is inherited. *judge* reads what a worker would
+    be configured with if it were started now, and raises Misconfigured if it could not be.
 
     Raises:
         click.ClickException: a port is taken, or a process does not start (it has said why).
@@ -78,7 +82,7 @@ def run_supervised(
                 ready.withdraw()
 
             withdrawing = asyncio.ensure_future(withdraw())
-            renewing = asyncio.ensure_future(_renew_on_hangup(settings, supervisor, workers, world.telemetry))
+            renewing = asyncio.ensure_future(_renew_on_hangup(judge, supervisor, workers, world.telemetry))
             try:
                 await supervisor.run(stopping=stopping, announce=announce)
             finally:
@@ -115,7 +119,7 @@ def _stages(
 
 
 async def _renew_on_hangup(
-    settings: Settings, supervisor: Supervisor, workers: Sequence[str], observer: Observer
+    judge: Callable[[], object], supervisor: Supervisor, workers: Sequence[str], observer: Observer
 ) -> None:
     hung_up = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
@@ -123,8 +127,8 @@ async def _renew_on_hangup(
         await hung_up.wait()
         hung_up.clear()
         try:
-            # Keys and apps are judged before the first worker goes: a mistake in them must not cost any.
-            await asyncio.to_thread(configured, settings)
+            # Before the first worker goes: a mistake must not cost any.
+            await asyncio.to_thread(judge)
         except Misconfigured as problem:
             fields = {"error": "; ".join(problem.complaints)}
             observer.event(Event("workers.not_renewed", level="error", fields=fields))

@@ -2,8 +2,10 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
@@ -151,16 +153,33 @@ class Fleet:
         return [line for line in map(json.loads, lines) if line["event"] == name]
 
 
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """What every fleet starts from: a sandbox that runs, and a site that was set up once, to be copied."""
+
+    wechat: str
+    site: Site
+
+    def copy(self, folder: Path) -> Site:
+        """Return a site of one's own with the same keys and apps and an empty database."""
+        shutil.copytree(self.site.folder, folder)
+        return Site(folder)
+
+
 @contextmanager
-def fleet(
-    folder: Path, *more: str, workers: int = 2, env: Mapping[str, str] | None = None
-) -> Iterator[Fleet]:
-    """Start a sandbox, a supervisor and its workers on free ports; end them all."""
+def ground(folder: Path) -> Iterator[Ground]:
+    """Start the sandbox and set the site up; end the sandbox."""
     with sandbox(folder / "sandbox") as (_, wechat):
-        site = prepare(folder / "site", wechat_url=wechat)
-        words = ("serve", *SERVE_PORTS, "--workers", str(workers), *more)
-        with (
-            running(site.folder, *words, env={**site.env, **(env or {})}) as process,
-            Fleet(process, site, wechat=wechat) as one,
-        ):
-            yield one
+        yield Ground(wechat, prepare(folder / "site", wechat_url=wechat))
+
+
+@contextmanager
+def fleet(folder: Path, base: Ground, *more: str, workers: int = 2) -> Iterator[Fleet]:
+    """Start a supervisor and its workers on free ports; end them all."""
+    site = base.copy(folder / "site")
+    words = ("serve", *SERVE_PORTS, "--workers", str(workers), *more)
+    with (
+        running(site.folder, *words, env=site.env) as process,
+        Fleet(process, site, wechat=base.wechat) as one,
+    ):
+        yield one

@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.e2e.running import command, running, wait_until
-from tests.e2e.serving import SERVE_PORTS, prepare
-from tests.workers.fleet import VERIFY, Fleet, fleet, is_alive
+from tests.e2e.serving import SERVE_PORTS
+from tests.workers.fleet import VERIFY, Fleet, Ground, fleet, is_alive
 
 # "No worker remains after 3 s": a worker ends as soon as it is scheduled, so a passing test never uses this up.
 ORPHAN_LIMIT_S = 3.0
@@ -96,12 +96,12 @@ def test_a_second_start_on_the_port_fails_loudly(shared: Fleet, more: tuple[str,
     assert not shared.missing()
 
 
-def test_workers_beside_a_server_alone_fail_loudly(tmp_path: Path) -> None:
+def test_workers_beside_a_server_alone_fail_loudly(tmp_path: Path, base: Ground) -> None:
     """
     The other way round: a plain `serve` has the port, workers are refused it before any of them starts. And a taken
     operations port is told by the supervisor.
     """
-    site = prepare(tmp_path)
+    site = base.copy(tmp_path / "site")
     with running(site.folder, "serve", *SERVE_PORTS, env=site.env) as first:
         addresses = first.addresses()
         port = addresses["grpc"].rpartition(":")[2]
@@ -115,11 +115,11 @@ def test_workers_beside_a_server_alone_fail_loudly(tmp_path: Path) -> None:
         assert "operations" in done.stderr
 
 
-def test_a_worker_that_cannot_start_stops_them_all(tmp_path: Path) -> None:
+def test_a_worker_that_cannot_start_stops_them_all(tmp_path: Path, base: Ground) -> None:
     """
     A database of no schema: exit status 1, the reason is told, nothing stays behind.
     """
-    site = prepare(tmp_path)
+    site = base.copy(tmp_path / "site")
     site.database.unlink()
     done = command("serve", *SERVE_PORTS, "--workers", "2", cwd=site.folder, env=site.env)
 
@@ -129,12 +129,12 @@ def test_a_worker_that_cannot_start_stops_them_all(tmp_path: Path) -> None:
     assert "process.exited" not in done.stderr
 
 
-def test_orphans_end_by_themselves(tmp_path: Path) -> None:
+def test_orphans_end_by_themselves(tmp_path: Path, base: Ground) -> None:
     """
     The supervisor is killed with -9: no worker and no edge remains, and all ports are free at once for the next
     start.
     """
-    with fleet(tmp_path, "--with-edge", "--http-port", "0") as one:
+    with fleet(tmp_path, base, "--with-edge", "--http-port", "0") as one:
         workers = one.pids
         assert one.service.login("orphan")["user_id"]
         one.process.process.send_signal(signal.SIGKILL)
@@ -150,11 +150,11 @@ def test_orphans_end_by_themselves(tmp_path: Path) -> None:
             assert next_one.addresses()["grpc"] == one.addresses["grpc"]
 
 
-def test_the_first_signal_drains(tmp_path: Path) -> None:
+def test_the_first_signal_drains(tmp_path: Path, base: Ground) -> None:
     """
     A login that WeChat is still thinking about is answered; then everybody has ended, with status 0.
     """
-    with fleet(tmp_path) as one:
+    with fleet(tmp_path, base) as one:
         workers = one.pids
         code = one.service.mint("slow", fault="delay;1.0")
         outcome: list[str] = []
@@ -172,11 +172,11 @@ def test_the_first_signal_drains(tmp_path: Path) -> None:
         assert not one.events("process.exited")
 
 
-def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
+def test_the_second_signal_stops_at_once(tmp_path: Path, base: Ground) -> None:
     """
     While all drain (for 300 s here) `/readyz` says so; a second signal ends supervisor and workers.
     """
-    with fleet(tmp_path, "--drain-wait", "300") as one:
+    with fleet(tmp_path, base, "--drain-wait", "300") as one:
         workers = one.pids
         one.process.process.send_signal(signal.SIGINT)
         wait_until(lambda: not one.process.ready_file.exists(), what="the ready file goes first")
@@ -187,13 +187,13 @@ def test_the_second_signal_stops_at_once(tmp_path: Path) -> None:
         wait_until(lambda: not any(map(is_alive, workers)), what="their end", patience_s=ORPHAN_LIMIT_S)
 
 
-def test_a_hangup_renews_one_after_the_other(tmp_path: Path) -> None:
+def test_a_hangup_renews_one_after_the_other(tmp_path: Path, base: Ground) -> None:
     """
     After SIGHUP all workers are others, one served at any time, what the old ones had counted to their last call is
     in the sums, and that is no crash. With a configuration that cannot be used nobody goes.
     """
     # An idle synchronous Python client does not read that a server goes away, which costs the whole grace.
-    with fleet(tmp_path, "--stop-grace", "0.5") as one:
+    with fleet(tmp_path, base, "--stop-grace", "0.5") as one:
         old = set(one.pids)
         token = one.login("renewed").tokens.access_token
         connections = one.reach_all()
