@@ -4,7 +4,6 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
-from pydantic.fields import FieldInfo
 
 from authsvc.config import ConfigProblem, Settings, load_settings
 from authsvc.config.settings import PREFIX, SECRET_FIELDS
@@ -27,19 +26,16 @@ def settings_options(*names: str, **defaults: Any) -> Callable[[F], F]:
                 raise ValueError(f"{name} is a secret")
             default = defaults.get(name, field.default)
             shown = f"  [env: {PREFIX}{name.upper()}; default: {_shown(default)}]"
-            # A switch may stand alone (`--accept-exposure`) or with its value, as in the environment.
-            switch = {"is_flag": False, "flag_value": "true"} if _is_switch(field) else {}
-            option = click.option(
-                f"--{name.replace('_', '-')}", name, help=(field.description or "") + shown, **switch
-            )
+            flag, text = f"--{name.replace('_', '-')}", (field.description or "") + shown
+            if field.annotation in (bool, bool | None):
+                # A switch may stand alone (`--accept-exposure`) or with its value, as in the environment.
+                option = click.option(flag, name, is_flag=False, flag_value="true", help=text)
+            else:
+                option = click.option(flag, name, help=text)
             command = option(command)
         return command
 
     return decorate
-
-
-def _is_switch(field: FieldInfo) -> bool:
-    return field.annotation in (bool, bool | None)
 
 
 def _shown(default: object) -> str:
