@@ -55,7 +55,14 @@ def test_the_commands_of_the_design_are_there(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "words", [("nonsense",), ("serve", "--nonsense"), ("keys", "nonsense"), ("dev", "extra")]
+    "words",
+    [
+        ("nonsense",),
+        ("serve", "--nonsense"),
+        ("serve", "--grpc-port"),
+        ("keys", "nonsense"),
+        ("dev", "extra"),
+    ],
 )
 def test_what_does_not_exist_is_a_usage_error(run: Run, words: tuple[str, ...]) -> None:
     """

@@ -7,7 +7,7 @@ import grpc
 import pytest
 
 from authapi.v1 import auth_service_pb2 as pb
-from tests.e2e.serving import serve_with_edge
+from tests.e2e.serving import Policy, serve_with_edge
 from tests.e2e.wire import D1, Service, at_once, refusal
 
 FIFTY = 50
@@ -60,11 +60,8 @@ def test_a_token_two_steps_behind_is_reuse_and_ends_the_session(service: Service
 
 @pytest.fixture(scope="module")
 def short_grace(tmp_path_factory: pytest.TempPathFactory, wechat: str) -> Iterator[Service]:
-    with serve_with_edge(tmp_path_factory.mktemp("grace"), policy={D1: {"grace": GRACE_S}}) as (
-        _,
-        _,
-        service,
-    ):
+    policy: Policy = {D1: {"grace": GRACE_S}}
+    with serve_with_edge(tmp_path_factory.mktemp("grace"), wechat=wechat, policy=policy) as (_, service):
         yield service
 
 
