@@ -12,13 +12,16 @@ import click
 
 # Module and one line of help by name, so that `authsvc --help` imports none of them.
 _COMMANDS = {
+    "backup": ("backup", "Copy the database while it is in use."),
     "config": ("config", "Check or print the configuration."),
+    "db": ("db", "Look at the database, or mark it as restored."),
     "demo": ("demo", "Play the whole story once on free ports and exit."),
     "dev": ("dev", "Everything on this machine: embedded database, WeChat sandbox, gRPC server, HTTP edge."),
     "doctor": ("doctor", "Look for what is wrong with the configuration, the database or a running service."),
     "edge": ("edge", "Run the HTTP edge."),
     "keys": ("keys", "Generate or list keys."),
     "migrate": ("migrate", "Bring the database to this release's schema."),
+    "restore": ("restore", "Put a backup in the place of the database."),
     "sandbox": ("sandbox", "Run the WeChat sandbox alone."),
     "serve": ("serve", "Run the gRPC server."),
     "sessions": ("sessions", "List or revoke sessions of a running service."),

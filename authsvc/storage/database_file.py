@@ -117,7 +117,7 @@ def held_alone(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.lockf(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB, _SHARED_SIZE, _SHARED_FIRST)
-        except OSError:
+        except (BlockingIOError, PermissionError):  # EAGAIN or EACCES, by system (POSIX, fcntl)
             raise InUse from None
         yield
     finally:

@@ -15,11 +15,20 @@ from tests.storage.conformance.log import TestLog
 from tests.storage.conformance.logins import TestLogins
 from tests.storage.conformance.races import TestRaces
 from tests.storage.conformance.refreshes import TestRefreshes
+from tests.storage.conformance.retention import (
+    TestCodeRetention,
+    TestCompaction,
+    TestCounting,
+    TestSessionRetention,
+)
 from tests.storage.conformance.signing_keys import TestSigningKeys
 from tests.storage.conformance.users import TestUserEndings
 
 __all__ = [
     "TestAppEndings",
+    "TestCodeRetention",
+    "TestCompaction",
+    "TestCounting",
     "TestDelivery",
     "TestIdentities",
     "TestListings",
@@ -29,6 +38,7 @@ __all__ = [
     "TestRaces",
     "TestRefreshes",
     "TestSessionEndings",
+    "TestSessionRetention",
     "TestSigningKeys",
     "TestUserEndings",
 ]
