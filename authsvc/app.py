@@ -31,6 +31,7 @@ from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.login import Logins
 from authsvc.service.refresh import Refreshes
+from authsvc.service.retention import Retention
 from authsvc.service.revoke import Revocations
 from authsvc.service.sessions import Sessions
 from authsvc.service.tail import LogTail
@@ -142,6 +143,15 @@ class AuthServer:
         )
         await tail.start()
         self._stack.push_async_callback(tail.stop)
+        retention = Retention(
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            session_retention=timedelta(days=settings.session_retention),
+        )
+        retention.start()
+        self._stack.push_async_callback(retention.stop)
         wechat = WeChatClient(
             apps={app.id: app.wechat() for app in self._configured},
             clock=clock,

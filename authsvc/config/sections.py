@@ -92,6 +92,9 @@ class StoreSection(Section):
     database_pool_size: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="PostgreSQL: connections of each worker"
     )
+    session_retention: Annotated[int, Field(ge=1, le=3650)] = Field(
+        30, description="Days that a session stays listed after the last moment it could have lived"
+    )
 
     def complaints(self, environment: Environment) -> Iterator[str]:
         """See Section.complaints."""
