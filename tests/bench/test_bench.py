@@ -23,7 +23,6 @@ ROWS = (
 PROCESSES = ("echo_grpc", "serve", "echo_http", "edge", "sandbox")
 
 
-@pytest.mark.long
 async def test_a_tiny_run_prints_the_whole_table() -> None:
     """Real processes, a few calls: exit 0, one line per row and process, and a judgement for every target."""
     options = ("--rounds", "1", "--calls", "40", "--starts", "1", "--no-h2load")
