@@ -114,6 +114,12 @@ class Supervisor:
                 if process.name in names:
                     await process.renew()
 
+    def kill(self) -> None:
+        """End every child at once, also one that is frozen and would not see that we are gone."""
+        for stage in self._stages:
+            for process in stage:
+                process.kill()
+
     async def _run(self, folder: Path, announce: Callable[[], None]) -> None:
         for stage in self._stages:
             await _all(process.start(folder, self._addresses) for process in stage)
@@ -222,6 +228,11 @@ class _Running:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    def kill(self) -> None:
+        if self._process is not None and self._process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
 
     async def _wait_ready(self, process: asyncio.subprocess.Process, ready: Path) -> dict[str, str]:
         deadline = self._clock.elapsed() + _START_LIMIT.total_seconds()

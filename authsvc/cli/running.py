@@ -34,9 +34,15 @@ def make_world(settings: Settings, *, service: str) -> World:
     return World(clock=clock, entropy=entropy, telemetry=Telemetry(logger=logger, entropy=entropy))
 
 
-def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
+def run(
+    main: Callable[[asyncio.Event], Coroutine[Any, Any, None]],
+    *,
+    at_once: Callable[[], None] = lambda: None,
+) -> None:
     """
     Run *main* with an event that the first SIGINT or SIGTERM sets; a second one stops the process at once.
+
+    *at_once* is all that is done before that: it must not wait for anything.
 
     Raises:
         click.ClickException: what an operator can act on (port taken, schema not current, record not reachable).
@@ -49,6 +55,7 @@ def run(main: Callable[[asyncio.Event], Coroutine[Any, Any, None]]) -> None:
 
         def on_signal(number: int) -> None:
             if stopping.is_set():
+                at_once()
                 os._exit(128 + number)
             stopping.set()
 

@@ -39,6 +39,8 @@ def run_supervised(
     ready = ReadyFile(settings.ready_file)
     workers = [f"worker-{number}" for number in range(settings.workers)]
 
+    started: list[Supervisor] = []
+
     async def main(stopping: asyncio.Event) -> None:
         # Before anything starts: port 0 becomes a number once, and a taken port is told once, by us.
         with reserve(settings.grpc_host, settings.grpc_port) as port:
@@ -48,6 +50,7 @@ def run_supervised(
                 observer=world.telemetry,
                 stop_limit=timedelta(seconds=settings.drain_wait + settings.stop_grace),
             )
+            started.append(supervisor)
             members = Workers(
                 lambda: {
                     name: one.addresses["ops"] if one else None for name, one in supervisor.serving().items()
@@ -95,7 +98,11 @@ def run_supervised(
     async def own() -> tuple[bytes, str]:
         return world.telemetry.exposition(), world.telemetry.content_type
 
-    run(main)
+    def kill() -> None:
+        for supervisor in started:
+            supervisor.kill()
+
+    run(main, at_once=kill)
 
 
 def _stages(

@@ -20,6 +20,8 @@ _GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
     "authsvc_revocation_age_seconds": max,
     "authsvc_revocation_position": min,
     "authsvc_verified_tokens": sum,
+    "authsvc_watchers": sum,
+    "authsvc_watchers_behind": sum,
     "authsvc_workers_serving": max,
 }
 _ADDED_UP = frozenset({"counter", "histogram", "summary"})

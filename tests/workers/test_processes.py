@@ -174,7 +174,8 @@ def test_the_first_signal_drains(tmp_path: Path, base: Ground) -> None:
 
 def test_the_second_signal_stops_at_once(tmp_path: Path, base: Ground) -> None:
     """
-    While all drain (for 300 s here) `/readyz` says so; a second signal ends supervisor and workers.
+    While all drain (for 300 s here) `/readyz` says so; a second signal ends supervisor and workers, also a frozen one,
+    which could not see by itself that its supervisor is gone.
     """
     with fleet(tmp_path, base, "--drain-wait", "300") as one:
         workers = one.pids
@@ -183,6 +184,7 @@ def test_the_second_signal_stops_at_once(tmp_path: Path, base: Ground) -> None:
         wait_until(lambda: set(one.missing()) == {"worker-0", "worker-1"}, what="not ready")
 
         assert all(map(is_alive, workers))
+        os.kill(workers[0], signal.SIGSTOP)
         assert one.process.stop(signal.SIGINT) == 128 + signal.SIGINT
         wait_until(lambda: not any(map(is_alive, workers)), what="their end", patience_s=ORPHAN_LIMIT_S)
 
