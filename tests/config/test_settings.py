@@ -25,6 +25,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "database_read_url": ("postgresql://r/y", "postgresql://r/y"),
     "database_listen_url": ("postgresql://d/y", "postgresql://d/y"),
     "database_pool_size": ("3", 3),
+    "session_retention": ("7", 7),
     "master_keys": (CANARY, CANARY),
     "signing_keys_dir": ("/keys", "/keys"),
     "apps_file": ("/apps.toml", "/apps.toml"),
