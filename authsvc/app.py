@@ -171,7 +171,7 @@ class AuthServer:
             issuer=settings.issuer,
             cache_size=settings.token_cache_size,
         )
-        watches = Watches(log=store, tail=tail, clock=clock)
+        watches = Watches(log=store, tail=tail, clock=clock, observer=observer)
         cursors = Cursors(rings.cursor)
         auth = auth_service.AuthServicer(
             logins=Logins(

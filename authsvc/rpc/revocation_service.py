@@ -2,28 +2,34 @@
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing
 from datetime import datetime, timedelta
 
 from authapi.v1 import revocation_service_pb2 as pb
 from authapi.v1 import types_pb2
-from authsvc.domain.cursors import Cursor, position_bytes
+from authsvc.domain.cursors import position_bytes
 from authsvc.domain.ids import decode_id
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.rpc.convert import Cursors, duration, timestamp
 from authsvc.rpc.wrapper import Call, ServerStream, Service
-from authsvc.service.watch import Changes, GoAway, Message, Snapshot, Watches
+from authsvc.service.snapshots import Snapshot
+from authsvc.service.watch import Changes, GoAway, Message, Watches
 
 NAME = "authapi.v1.RevocationService"
 _MINUTE = timedelta(minutes=1)
+_MILLISECOND = timedelta(milliseconds=1)
+# The log is confirmed several times a second, so nearly every age is one of these.
+_AGES_KEPT = 1000
 
 
 class RevocationServicer:
-    """Converts the use case's messages."""
+    """Converts the use case's messages, each once for all who receive it."""
 
     def __init__(self, *, watches: Watches, cursors: Cursors) -> None:
-        self._watches = watches
         self._cursors = cursors
+        self._broadcast = watches.broadcast(self._encode)
+        self._ages: dict[int, bytes] = {}
 
     def methods(self) -> Service:
         """Return the service's methods by name."""
@@ -31,34 +37,41 @@ class RevocationServicer:
 
     async def watch_revocations(
         self, request: pb.WatchRevocationsRequest, call: Call
-    ) -> AsyncIterator[pb.WatchRevocationsResponse]:
+    ) -> AsyncIterator[bytes]:
         """See the contract."""
-        del call
         resume_from = self._cursors.from_message(request.resume_from, field="resume_from")
-        async for message in self._watches.watch(resume_from):
-            yield self._response(message)
+        async with aclosing(self._broadcast.watch(resume_from, cut=call.cut)) as messages:  # type: ignore[type-var]
+            async for encoded, age in messages:
+                # Protobuf fields may be concatenated: the age is what differs from one reader to the next.
+                yield encoded if age is None else encoded + self._encode_age(age)
 
-    def _response(self, message: Message) -> pb.WatchRevocationsResponse:
+    def _encode(self, message: Message) -> bytes:
         response = pb.WatchRevocationsResponse()
         match message:
-            case Snapshot(facts=facts, through=through, age=age):
+            case Snapshot(facts=facts, through=through):
                 response.snapshot_part.CopyFrom(_snapshot_part(facts, last=through is not None))
-                if through is None or age is None:
-                    return response
-            case Changes(facts=facts, through=through, age=age):
+            case Changes(facts=facts, through=through):
                 if facts:
                     response.changes.revocations.extend(_revocation(fact) for fact in facts)
                 else:
                     response.heartbeat.SetInParent()
-            case GoAway(through=through, age=age):
+            case GoAway(through=through):
                 response.go_away.SetInParent()
-        self._complete(response, through)
-        response.age.CopyFrom(duration(age))
-        return response
+        if through is not None:
+            response.complete_through.CopyFrom(self._cursors.to_message(through))
+            response.position_through = position_bytes(through.position)
+        return response.SerializeToString()
 
-    def _complete(self, response: pb.WatchRevocationsResponse, through: Cursor) -> None:
-        response.complete_through.CopyFrom(self._cursors.to_message(through))
-        response.position_through = position_bytes(through.position)
+    def _encode_age(self, age: timedelta) -> bytes:
+        """Return the field `age`, in whole milliseconds, rounded up: never younger than it is."""
+        age_ms = -(-age // _MILLISECOND)
+        encoded = self._ages.get(age_ms)
+        if encoded is None:
+            response = pb.WatchRevocationsResponse(age=duration(age_ms * _MILLISECOND))
+            encoded = response.SerializeToString()
+            if age_ms < _AGES_KEPT:
+                self._ages[age_ms] = encoded
+        return encoded
 
 
 def _snapshot_part(facts: Iterable[Fact], *, last: bool) -> pb.SnapshotPart:

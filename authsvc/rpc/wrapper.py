@@ -41,11 +41,17 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}"
 
 @dataclass(slots=True)
 class Call:
-    """What a handler may know of its call: who, and the ids under which it is logged."""
+    """
+    What a handler may know of its call: who, and the ids under which it is logged.
+
+    `cut`, of streams only, ends the call with a refusal while its handler waits in a `yield` because the client does
+    not read.
+    """
 
     principal: Principal
     request_id: str
     trace_id: str
+    cut: Callable[[AuthError], None] | None = None
 
 
 UnaryHandler = Callable[[RequestT, Call], Awaitable[Message | bytes]]
@@ -161,12 +167,21 @@ class Wrapper:
         # Must itself be an `async def` with `yield`: anything else makes every stream fail with UNKNOWN (pitfalls).
         async def invoke(raw: Any, context: ServicerContext) -> AsyncIterator[bytes]:
             record, started = CallRecord(path, "OK", "", 0.0), self._clock.elapsed()
+            serving = asyncio.current_task()
+            cutting: list[asyncio.Task[None]] = []
+
+            def cut(error: AuthError) -> None:
+                if not cutting:
+                    cutting.append(asyncio.ensure_future(self._cut(context, error, record, started, serving)))
+
             try:
                 call, row = self._guard(policy, context, record)
+                call.cut = cut
                 async for reply in messages(raw, call, row):
                     yield reply if isinstance(reply, bytes) else reply.SerializeToString()
             except (asyncio.CancelledError, GeneratorExit):
-                self._observe(record, started, code="CANCELLED")
+                if not cutting:
+                    self._observe(record, started, code="CANCELLED")
                 raise
             except Exception as error:  # noqa: BLE001 - the last resort is a security control
                 failure = error
@@ -192,6 +207,33 @@ class Wrapper:
         self._observe(record, started, code=code.name)
         await context.abort(code, text, trailing_metadata=((DETAILS_KEY, details),))
         raise AssertionError("abort always raises")
+
+    async def _cut(
+        self,
+        context: ServicerContext,
+        error: AuthError,
+        record: CallRecord,
+        started: float,
+        serving: "asyncio.Task[Any] | None",
+    ) -> None:
+        """
+        End a stream whose reader does not read.
+
+        Its status stands behind what was sent before, so nobody waits for it to arrive: the handler's task ends now.
+        To cancel that task alone would leave the client without any status, for ever (grpcio 1.78).
+        """
+        code, text, details = encode_status(error)
+        record.reason = row_for(error).reason
+        record.error = _describe(error)
+        self._observe(record, started, code=code.name)
+        aborting = asyncio.ensure_future(
+            context.abort(code, text, trailing_metadata=((DETAILS_KEY, details),))
+        )
+        await self._clock.sleep(timedelta(0))  # its first step hands the status to the library
+        aborting.cancel()
+        if serving is not None:
+            serving.cancel()
+        await asyncio.gather(aborting, return_exceptions=True)
 
     def _guard(
         self, policy: Policy | None, context: ServicerContext, record: CallRecord

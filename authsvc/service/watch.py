@@ -3,42 +3,44 @@ Watching the revocation log: snapshot, then changes, with a heartbeat at least o
 
 Four promises (DESIGN section 2): ascending order; a cursor to resume from; every message says how far it is
 complete and how old that knowledge is; a cursor that is too old is refused with what to do instead.
+
+Thousands watch at the cost of one: a message is made once for all who stand at the same position, one task notices
+changes, heartbeats and readers that do not read, and a watcher is a position. What a message says of age is not part
+of it: that is read when it is sent.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from authsvc.domain.cursors import Cursor
-from authsvc.domain.errors import CursorExpired, NotFresh
-from authsvc.domain.revocations import Fact, FactKind
-from authsvc.ports import Clock, RevocationLog
+from authsvc.domain.errors import AuthError, CursorExpired, NotFresh, RateLimited, WatcherTooSlow
+from authsvc.domain.revocations import Fact
+from authsvc.ports import Clock, Event, Observer, RevocationLog
+from authsvc.service.snapshots import Snapshot, Snapshots, is_public
 from authsvc.service.tail import LogTail
 
+T = TypeVar("T")
 # Promised is a message at least once a second: the rest is for the way.
 HEARTBEAT = timedelta(milliseconds=900)
-# A session fact is some 40 bytes packed, others below 150: a part stays far under 1 MB.
-_PART_FACTS = 5000
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """A part of all live facts; `through` and `age` are set on the last part only."""
-
-    facts: tuple[Fact, ...]
-    through: Cursor | None
-    age: timedelta | None
+# Woken at once between two turns of the event loop: each then costs some 0.1 ms.
+_WOKEN_AT_ONCE = 50
+# What was made for one position is kept for others that stand there; some 70 kB each at most.
+_KEPT = 64
+# The longest pause between two broadcasts; it is as long as the last one took.
+_LONGEST_PAUSE = timedelta(milliseconds=200)
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Facts in ascending order (none: a heartbeat), complete through `through`, known to be so `age` ago."""
+    """Facts in ascending order (none: a heartbeat), complete through `through`."""
 
     facts: tuple[Fact, ...]
     through: Cursor
-    age: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +48,73 @@ class GoAway:
     """The server is stopping: reconnect elsewhere and resume from `through`."""
 
     through: Cursor
-    age: timedelta
 
 
 Message = Snapshot | Changes | GoAway
+Cut = Callable[[AuthError], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WatchSettings:
+    """
+    The bounds of one process.
+
+    `blocked_for` is how long a message may wait for its reader; `sending_parts` how many snapshot parts are on their
+    way at once, some 80 kB each; `store_reads` how many pages of the log are read at once for watchers that come
+    from far behind.
+    """
+
+    watchers: int = 5000
+    retry_after: timedelta = timedelta(seconds=5)
+    blocked_for: timedelta = timedelta(seconds=30)
+    sending_parts: int = 32
+    store_reads: int = 4
+
+
+@dataclass(slots=True, eq=False)
+class _Watcher:
+    """A subscriber: where it stands, and since when the message it was sent waits to be taken (None: it does not)."""
+
+    cut: Cut | None
+    at: Cursor | None = None
+    sent_at: float | None = None
+    is_remembered: bool = False  # whether memory reached back to `at` when the message was sent
+    dropped: bool = False
 
 
 class Watches:
-    """Serves subscribers from the tail's memory; each holds nothing but its own position."""
+    """
+    All watchers of this process: their number, the task that wakes them, and the drain.
 
-    def __init__(self, *, log: RevocationLog, tail: LogTail, clock: Clock) -> None:
-        self._log = log
-        self._tail = tail
-        self._clock = clock
+    `broadcast` makes the messages, in one form. Gauges: `watchers`, and `watchers_behind`, those that do not stand
+    where the log does.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: RevocationLog,
+        tail: LogTail,
+        clock: Clock,
+        observer: Observer,
+        settings: WatchSettings | None = None,
+    ) -> None:
+        self.settings = settings or WatchSettings()
+        self.log = log
+        self.tail = tail
+        self.clock = clock
+        self.on_tick: list[Callable[[], None]] = []
+        self._observer = observer
+        self._watchers: set[_Watcher] = set()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._pump: asyncio.Task[None] | None = None
         self._draining: asyncio.Future[None] | None = None
+        observer.gauge("watchers", lambda: float(len(self._watchers)))
+        observer.gauge("watchers_behind", lambda: float(self._behind()))
+
+    def broadcast(self, form: Callable[[Message], T]) -> "Broadcast[T]":
+        """Return a source of messages in this form; make one per transport."""
+        return Broadcast(self, form=form)
 
     def drain(self) -> None:
         """Make every stream say GoAway and end."""
@@ -67,68 +122,135 @@ class Watches:
         if not signal.done():
             signal.set_result(None)
 
-    async def watch(self, resume_from: Cursor | None) -> AsyncIterator[Message]:
+    @property
+    def draining(self) -> bool:
+        """Whether streams say GoAway."""
+        return self._draining is not None and self._draining.done()
+
+    def join(self, cut: Cut | None) -> _Watcher:
         """
-        Yield messages until the process drains.
+        Return a new watcher, to be given to `leave`.
 
         Raises:
-            CursorExpired: *resume_from* is too old, or of another incarnation: watch again without a cursor.
-            NotFresh: this process has no complete snapshot itself yet.
-            StoreUnavailable: the snapshot or the older part of the log cannot be read.
+            RateLimited: there are as many as this process may have.
 
         """
-        known = self._tail.view.known
-        if known is None:
-            raise NotFresh("no complete snapshot yet")
-        if resume_from is None:
-            async for part in self._snapshot(known):
-                yield part
-            at = known
-        else:
-            await self._tail.reach(resume_from)
-            at = resume_from
-        async for message in self._changes(at):
-            yield message
+        if len(self._watchers) >= self.settings.watchers:
+            raise RateLimited("no more watchers", retry_after=self.settings.retry_after)
+        watcher = _Watcher(cut)
+        self._watchers.add(watcher)
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.ensure_future(self._run())
+        return watcher
 
-    async def _snapshot(self, known: Cursor) -> AsyncIterator[Snapshot]:
-        after = 0
-        while True:
-            _, facts = await self._log.read_live(after=after, limit=_PART_FACTS)
-            within = tuple(fact for fact in facts if fact.position <= known.position and _is_public(fact))
-            if len(facts) < _PART_FACTS or facts[-1].position > known.position:
-                yield Snapshot(facts=within, through=known, age=self._tail.age())
-                return
-            yield Snapshot(facts=within, through=None, age=None)
-            after = facts[-1].position
+    def leave(self, watcher: _Watcher) -> None:
+        """Forget a watcher. Idempotent."""
+        self._watchers.discard(watcher)
+        if not self._watchers and self._pump is not None:
+            self._pump.cancel()
+            self._pump = None
 
-    async def _changes(self, at: Cursor) -> AsyncIterator[Message]:
+    def sending(self, watcher: _Watcher) -> None:
+        """Note that a message is on its way to *watcher*."""
+        watcher.sent_at = self.clock.elapsed()
+        watcher.is_remembered = watcher.at is not None and watcher.at.position >= self.tail.remembers_after
+
+    def taken(self, watcher: _Watcher) -> None:
+        """
+        Note that the message was taken.
+
+        Raises:
+            WatcherTooSlow: not in time.
+
+        """
+        because = self._is_too_slow(watcher)
+        if because and not watcher.dropped:
+            self._report(watcher, because)
+        watcher.sent_at = None
+        if because:
+            raise WatcherTooSlow(because)
+
+    async def news(self, at: Cursor) -> None:
+        """Return when the log has moved from *at*, a heartbeat is due, or the process drains."""
+        if self.tail.view.known == at and not self.draining:
+            future = asyncio.get_running_loop().create_future()
+            self._waiting.append(future)
+            await future
+
+    async def _run(self) -> None:
+        told = self.tail.view.known
+        tick_at = self.clock.elapsed() + HEARTBEAT.total_seconds()
+        while not self.draining:
+            is_due = await self._until_news(told, tick_at)
+            began = self.clock.elapsed()
+            if is_due:
+                tick_at = began + HEARTBEAT.total_seconds()
+                self._tick()
+            told = self.tail.view.known
+            await self._wake()
+            # At most half of this process's time goes into broadcasts, however fast the log grows.
+            spent = timedelta(seconds=self.clock.elapsed() - began)
+            if spent > timedelta(0):
+                await self.clock.sleep(min(spent, _LONGEST_PAUSE))
+        await self._wake()
+
+    async def _until_news(self, told: Cursor | None, tick_at: float) -> bool:
+        """Return when the log has moved from *told* or the process drains, or True once a heartbeat is due."""
         draining = self._drain_signal()
-        while True:
-            known = self._tail.view.known
-            if known is None or known.incarnation != at.incarnation:
-                raise CursorExpired
-            facts, through = await self._tail.facts_after(at.position)
-            at = Cursor(at.incarnation, through)
-            age = self._tail.age()
-            if draining.done():
-                yield GoAway(through=at, age=age)
-                return
-            yield Changes(facts=tuple(fact for fact in facts if _is_public(fact)), through=at, age=age)
-            await self._news(at, draining)
-
-    async def _news(self, at: Cursor, draining: "asyncio.Future[None]") -> None:
-        """Return when there is more than *at*, the process drains, or a heartbeat is due."""
-        due = self._clock.elapsed() + HEARTBEAT.total_seconds()
-        while not draining.done() and self._tail.view.known == at:
-            left = timedelta(seconds=due - self._clock.elapsed())
+        while not draining.done() and self.tail.view.known == told:
+            left = timedelta(seconds=tick_at - self.clock.elapsed())
             if left <= timedelta(0):
-                return
-            changed = asyncio.ensure_future(self._tail.wait_change(limit=left))
+                return True
+            changed = asyncio.ensure_future(self.tail.wait_change(limit=left))
             either: set[asyncio.Future[Any]] = {changed, draining}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
                 changed.cancel()
+        return self.clock.elapsed() >= tick_at  # also while the log moves all the time
+
+    async def _wake(self) -> None:
+        waiting, self._waiting = self._waiting, deque()
+        while waiting:
+            for _ in range(min(_WOKEN_AT_ONCE, len(waiting))):
+                future = waiting.popleft()
+                if not future.done():
+                    future.set_result(None)
+            await self.clock.sleep(timedelta(0))
+
+    def _tick(self) -> None:
+        for look in self.on_tick:
+            look()
+        for watcher in list(self._watchers):
+            because = self._is_too_slow(watcher)
+            if because and watcher.cut is not None:
+                self._report(watcher, because)
+                watcher.dropped = True
+                self.leave(watcher)
+                watcher.cut(WatcherTooSlow(because))
+
+    def _is_too_slow(self, watcher: _Watcher) -> str:
+        if watcher.sent_at is None:
+            return ""
+        if self.clock.elapsed() - watcher.sent_at > self.settings.blocked_for.total_seconds():
+            return "blocked"
+        # Only if it fell behind while it did not read: one that resumes from far behind is read to from the store.
+        if watcher.is_remembered and watcher.at is not None:
+            return "behind" if watcher.at.position < self.tail.remembers_after else ""
+        return ""
+
+    def _report(self, watcher: _Watcher, because: str) -> None:
+        known = self.tail.view.known
+        fields: dict[str, str | int | float | bool] = {"because": because}
+        if watcher.sent_at is not None:
+            fields["blocked_s"] = round(self.clock.elapsed() - watcher.sent_at, 3)
+        if watcher.at is not None and known is not None:
+            fields["behind"] = known.position - watcher.at.position
+        self._observer.event(Event("watcher.dropped", level="warning", fields=fields))
+
+    def _behind(self) -> int:
+        known = self.tail.view.known
+        return sum(watcher.at != known for watcher in self._watchers)
 
     def _drain_signal(self) -> "asyncio.Future[None]":
         if self._draining is None:
@@ -136,5 +258,91 @@ class Watches:
         return self._draining
 
 
-def _is_public(fact: Fact) -> bool:
-    return fact.kind is not FactKind.PRINCIPAL
+class Broadcast(Generic[T]):
+    """Messages in one form, each made once for all who stand where it begins."""
+
+    def __init__(self, watches: Watches, *, form: Callable[[Message], T]) -> None:
+        self._watches = watches
+        self._tail = watches.tail
+        self._form = form
+        self._snapshots = Snapshots(log=watches.log, clock=watches.clock, form=form)
+        self._made: OrderedDict[Cursor, tuple[T, Cursor]] = OrderedDict()
+        self._parts = asyncio.Semaphore(watches.settings.sending_parts)
+        self._reads = asyncio.Semaphore(watches.settings.store_reads)
+        watches.on_tick.append(self._snapshots.expire)
+
+    async def watch(
+        self, resume_from: Cursor | None, *, cut: Cut | None = None
+    ) -> AsyncIterator[tuple[T, timedelta | None]]:
+        """
+        Yield messages until the process drains, each with the age of the knowledge it completes, if it does.
+
+        *cut* ends the stream from outside, with this error, while it waits in a `yield`: for a reader that does not
+        read. Without it such a reader is told when it reads again.
+
+        Raises:
+            CursorExpired: *resume_from* is too old, or of another incarnation: watch again without a cursor.
+            NotFresh: this process has no complete snapshot itself yet.
+            RateLimited: this process has as many watchers as it may.
+            StoreUnavailable: the snapshot or the older part of the log cannot be read.
+            WatcherTooSlow: the reader did not read; it may resume from its last cursor.
+
+        """
+        known = self._tail.view.known
+        if known is None:
+            raise NotFresh("no complete snapshot yet")
+        watcher = self._watches.join(cut)
+        try:
+            if resume_from is None:
+                parts = self._snapshots.parts(known, remembered_after=self._tail.remembers_after)
+                async with aclosing(parts) as source:  # type: ignore[type-var]
+                    async for part, through in source:
+                        async with self._parts:
+                            watcher.at = through
+                            self._watches.sending(watcher)
+                            yield part, None if through is None else self._tail.age()
+                            self._watches.taken(watcher)
+            else:
+                await self._tail.reach(resume_from)
+                watcher.at = resume_from
+            assert watcher.at is not None
+            while not self._watches.draining:
+                message, watcher.at = await self._after(watcher.at)
+                self._watches.sending(watcher)
+                yield message, self._tail.age()
+                self._watches.taken(watcher)
+                await self._watches.news(watcher.at)
+            yield self._form(GoAway(watcher.at)), self._tail.age()
+        finally:
+            self._watches.leave(watcher)
+
+    async def _after(self, at: Cursor) -> tuple[T, Cursor]:
+        """Return what takes a reader on from *at*, and where to; a heartbeat if there is nothing."""
+        known = self._tail.view.known
+        if known is None or known.incarnation != at.incarnation:
+            raise CursorExpired
+        made = self._kept(at, known)
+        if made is not None:
+            return made
+        if at.position >= self._tail.remembers_after:
+            return await self._make(at)
+        async with self._reads:
+            return self._kept(at, known) or await self._make(at)
+
+    def _kept(self, at: Cursor, known: Cursor) -> tuple[T, Cursor] | None:
+        made = self._made.get(at)
+        # A heartbeat is one only as long as there is nothing to tell.
+        return None if made is None or (made[1] == at and at != known) else made
+
+    async def _make(self, at: Cursor) -> tuple[T, Cursor]:
+        facts, position = await self._tail.facts_after(at.position)
+        known = self._tail.view.known
+        if known is None or known.incarnation != at.incarnation:  # while the store was read
+            raise CursorExpired
+        through = Cursor(at.incarnation, position)
+        message = Changes(tuple(fact for fact in facts if is_public(fact)), through)
+        self._made[at] = made = (self._form(message), through)
+        self._made.move_to_end(at)
+        while len(self._made) > _KEPT:
+            self._made.popitem(last=False)
+        return made

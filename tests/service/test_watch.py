@@ -13,16 +13,30 @@ from authsvc.domain.errors import CursorExpired, NotFresh, StoreUnavailable
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.service.revoke import SessionTarget
-from authsvc.service.watch import Changes, GoAway, Message, Snapshot
+from authsvc.service.snapshots import Snapshot
+from authsvc.service.watch import Changes, GoAway, Message
 from tests.support.core import Core, build_core
 from tests.support.database import add_fact, compact, copy_database, overwrite
 
 SECOND = timedelta(seconds=1)
 
 
+def watch(core: Core, resume_from: Cursor | None = None) -> AsyncIterator[Message]:
+    """The messages as they are; each that completes something has the age of what it completes."""
+
+    async def messages() -> AsyncIterator[Message]:
+        source = core.watches.broadcast(lambda message: message).watch(resume_from)
+        async with aclosing(source) as stream:  # type: ignore[type-var]
+            async for message, age in stream:
+                assert age == (None if message.through is None else core.tail.age())
+                yield message
+
+    return messages()
+
+
 @asynccontextmanager
 async def watching(core: Core, resume_from: Cursor | None = None) -> AsyncIterator[AsyncIterator[Message]]:
-    async with aclosing(core.watches.watch(resume_from)) as stream:  # type: ignore[type-var]
+    async with aclosing(watch(core, resume_from)) as stream:  # type: ignore[type-var]
         yield stream
 
 
@@ -52,7 +66,7 @@ async def test_a_snapshot_then_changes_in_order(core: Core) -> None:
     before = [await revoked(core, user) for user in ("a", "b")]
     async with watching(core) as stream:
         snapshot = await anext(stream)
-        assert snapshot == Snapshot(tuple(before), core.view.known, core.tail.age())
+        assert snapshot == Snapshot(tuple(before), core.view.known)
         after = [await revoked(core, user) for user in ("c", "d", "e")]
         assert await until(stream, after[-1].position) == after
 
@@ -61,19 +75,21 @@ async def test_a_large_snapshot_comes_in_parts(core: Core) -> None:
     """Only the last part has a cursor and an age; together they are everything."""
     until_ = core.clock.now() + timedelta(hours=1)
     await core.tail.stop()
-    rows = [Fact(n, FactKind.SESSION, f"{n:022}", EndReason.ADMIN, until_, fact_id=b"%08d" % n) for n in range(1, 4)]
+    rows = [
+        Fact(n, FactKind.SESSION, f"{n:022}", EndReason.ADMIN, until_, fact_id=b"%08d" % n)
+        for n in range(1, 4)
+    ]
     for fact in rows:
         add_fact(core.path, fact, written_at=core.clock.now())
     await core.tail.start()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("authsvc.service.watch._PART_FACTS", 2)
+        patch.setattr("authsvc.service.snapshots.PART_FACTS", 2)
         async with watching(core) as stream:
             first, last = await anext(stream), await anext(stream)
-    assert first == Snapshot(tuple(rows[:2]), None, None)
+    assert first == Snapshot(tuple(rows[:2]), None)
     assert isinstance(last, Snapshot)
     assert last.facts == tuple(rows[2:])
     assert last.through == core.view.known
-    assert last.age is not None
 
 
 async def test_resuming_misses_nothing(core: Core) -> None:
@@ -126,7 +142,8 @@ async def test_never_silent_for_a_second(core: Core) -> None:
 
 async def test_heartbeats_tell_how_old_the_knowledge_is(core: Core) -> None:
     """With the store down messages go on, and their age grows."""
-    async with watching(core) as stream:
+    source = core.watches.broadcast(lambda message: message).watch(None)
+    async with aclosing(source) as stream:  # type: ignore[type-var]
         await anext(stream)
         await anext(stream)
         core.store.down = True
@@ -135,9 +152,9 @@ async def test_heartbeats_tell_how_old_the_knowledge_is(core: Core) -> None:
             asked = asyncio.ensure_future(anext(stream))
             await core.clock.until_sleeping(2)
             core.clock.advance(SECOND)
-            message = await asked
+            message, age = await asked
             assert isinstance(message, Changes)
-            ages.append(message.age)
+            ages.append(age)
         assert ages == [SECOND, 2 * SECOND, 3 * SECOND]
 
 
@@ -147,19 +164,19 @@ async def test_refusals(core: Core, tmp_path: Path) -> None:
     known = core.view.known
     assert known is not None
     with pytest.raises(CursorExpired):
-        await anext(core.watches.watch(Cursor(b"12345678", 1)))
+        await anext(watch(core, Cursor(b"12345678", 1)))
     compact(core.path, facts[1].position)
     async with build_core(core.path.parent, clock=core.clock, seed=2) as restarted:
         with pytest.raises(CursorExpired):
-            await anext(restarted.watches.watch(Cursor(known.incarnation, facts[0].position)))
+            await anext(watch(restarted, Cursor(known.incarnation, facts[0].position)))
         restarted.store.down = True
         with pytest.raises(StoreUnavailable):
-            await anext(restarted.watches.watch(None))
+            await anext(watch(restarted, None))
         with pytest.raises(StoreUnavailable):
-            await anext(restarted.watches.watch(Cursor(known.incarnation, facts[1].position)))
+            await anext(watch(restarted, Cursor(known.incarnation, facts[1].position)))
     async with build_core(core.path.parent, clock=core.clock, seed=3, start=False) as unready:
         with pytest.raises(NotFresh):
-            await anext(unready.watches.watch(None))
+            await anext(watch(unready, None))
 
 
 async def test_a_restore_ends_every_stream(core: Core, tmp_path: Path) -> None:
@@ -201,7 +218,7 @@ async def test_draining_says_go_away_and_ends(core: Core) -> None:
         await core.clock.until_sleeping(2)
         core.watches.drain()
         core.watches.drain()
-        assert await asked == GoAway(core.view.known, core.tail.age())  # type: ignore[arg-type]
+        assert await asked == GoAway(core.view.known)  # type: ignore[arg-type]
         assert [message async for message in waiting] == []
         snapshot, farewell = [message async for message in late]
         assert isinstance(snapshot, Snapshot)
@@ -239,6 +256,6 @@ async def test_a_reader_that_leaves_leaks_nothing(core: Core) -> None:
             await asyncio.gather(asked, return_exceptions=True)
         async with watching(core) as stream:
             await anext(stream)
-    while core.clock.sleeping > sleepers:
+    while core.clock.sleeping > sleepers or len(asyncio.all_tasks()) > tasks:
         await core.clock.sleep(timedelta(0))
-    assert len(asyncio.all_tasks()) == tasks
+    assert core.observer.gauges["watchers"]() == 0
