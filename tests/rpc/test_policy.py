@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from typing import Any
 
 import grpc
 import pytest
@@ -166,11 +167,13 @@ async def test_health_is_anybodys_and_reflection_the_operators(running: Running)
     """Load balancers have no identity; what a server offers is not for everyone."""
     assert await running.raw(f"/{health.NAME}/Check", metadata=((CALLER, "nobody"),)) is not None
     path = f"/{reflection.NAME}/ServerReflectionInfo"
+    channel: Any = running.channel
     for role in Role:
-        call = running.channel.stream_stream(path)(  # type: ignore[call-arg]
-            iter([b"\x3a\x00"]), metadata=((ROLES, role.value),), timeout=20
-        )
+        call = channel.stream_stream(path)(metadata=((ROLES, role.value),), timeout=20)
         if role is Role.OPERATOR:
+            await call.write(b"\x3a\x00")
             assert await call.read()
+            await call.done_writing()
         else:
+            # Nothing is written: a write that meets the refusal fails inside the client's library instead.
             assert (await refused(call.read())).reason == "CALLER_FORBIDDEN"
