@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import json
+import logging
 import os
 import select
 import signal
@@ -27,6 +28,8 @@ from authsvc.telemetry import Telemetry, configure_logging
 def make_world(settings: Settings, *, service: str) -> World:
     """Return clock, dice and telemetry of a real process; logs go to standard error."""
     clock, entropy = SystemClock(), SystemEntropy()
+    # Alembic tells every plug-in and step at info; what a migration comes to is told by who runs it.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     human = settings.log_format == "human" or (settings.log_format == "auto" and sys.stderr.isatty())
     logger = configure_logging(
         json=not human, level=settings.log_level, service=service, stream=sys.stderr, clock=clock

@@ -1,5 +1,7 @@
 """What `authsvc dev` prints: where everything is, and a story to paste line by line into another terminal."""
 
+import contextlib
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -59,7 +61,6 @@ def text(addresses: Mapping[str, str], app_id: str) -> str:
 def _command(name: str) -> str:
     """Return how this environment's command is typed from here: `.venv/bin/python` rather than a long path."""
     path = Path(sys.executable).parent / name
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    with contextlib.suppress(ValueError):
+        path = path.relative_to(Path.cwd())
+    return shlex.quote(str(path))

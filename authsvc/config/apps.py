@@ -104,9 +104,10 @@ def load_apps(
         # A TOML error may quote the line it stumbled on, and that line may hold a secret.
         raise AppsFileProblem(["apps_file: is not valid TOML"]) from None
     tables = document.get("apps")
-    if not isinstance(tables, list) or not tables or set(document) != {"apps"}:
+    listed = isinstance(tables, list) and tables and all(isinstance(table, dict) for table in tables)
+    if not listed or set(document) != {"apps"}:
         raise AppsFileProblem(["apps_file: needs [[apps]] tables, and nothing else"])
-    return judge_apps(tables, environment=environment, allow_hosts=allow_hosts)
+    return judge_apps(document["apps"], environment=environment, allow_hosts=allow_hosts)
 
 
 def judge_apps(
