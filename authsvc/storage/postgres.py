@@ -21,7 +21,7 @@ from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.ports import Clock, Entropy, Written
 from authsvc.storage.postgres_faults import DRIVER_ERRORS, Fault, judge, unavailable
-from authsvc.storage.postgres_pool import ANSWER_WITHIN_S, Leased, Pool
+from authsvc.storage.postgres_pool import ANSWER_WITHIN, Leased, Pool
 from authsvc.storage.schema import log_head
 from authsvc.storage.store import SqlStore, ensure_head
 from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Tx, View, WriteUnit
@@ -34,19 +34,22 @@ CHANNEL = "authsvc_log"
 # A server that can answer does so before the deadline cuts the connection: a lock that is held elsewhere, a slow
 # statement. The last bounds what a client that froze in mid-transaction keeps others from.
 _LIMITS = (
-    "SET LOCAL lock_timeout = '400ms'; SET LOCAL statement_timeout = '750ms';"
+    "SET LOCAL lock_timeout = '{lock:.0f}ms'; SET LOCAL statement_timeout = '{statement:.0f}ms';"
     " SET LOCAL idle_in_transaction_session_timeout = '5s'"
 )
-_BEGIN_READ = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; {_LIMITS}"
-_BEGIN_WRITE = f"BEGIN ISOLATION LEVEL READ COMMITTED; {_LIMITS}"
+_LOCK_SHARE = 0.45
+_STATEMENT_SHARE = 0.8
+_BEGIN_READ = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+_BEGIN_WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED; "
 # An operator may have switched it off for a whole database; what we acknowledge is on the disk all the same.
 _DURABLE = "; SET LOCAL synchronous_commit = on"
 _COMMIT = "COMMIT"
 _COMMIT_FACTS = f"NOTIFY {CHANNEL}; COMMIT"
 # A unit is run again while somebody else's commits are what stops it; each try means that another one got through.
 _TRIES = 12
-# What is left must suffice for another try.
-_WORTH_TRYING_S = 0.1
+# What must be left of the time for another try; after a lock, enough to wait for it once more.
+_TRY_SHARE = 0.1
+_TRY_LOCK_SHARE = 0.5
 
 _CLOCK: Function[datetime] = func.clock_timestamp(type_=DateTime(timezone=True))
 _NOW = select(_CLOCK)
@@ -80,12 +83,14 @@ class PostgresStore(SqlStore):
         entropy: Entropy,
         read_url: str | None = None,
         pool_size: int = POOL_SIZE,
+        answer_within: timedelta = ANSWER_WITHIN,
         instant: Callable[[datetime], datetime] = as_read,
     ) -> Self:
         """
         Return a store on an existing database of the present schema.
 
-        *read_url* names a replica that answers lists of sessions, and nothing else. *instant* turns the database's
+        *read_url* names a replica that answers lists of sessions, and nothing else. Each call is answered or refused
+        within *answer_within*. *instant* turns the database's
         reading of its clock into `now`; a test that moves time by hand replaces it.
 
         Raises:
@@ -93,12 +98,19 @@ class PostgresStore(SqlStore):
             StoreUnavailable: it cannot be read or written.
 
         """
-        runner = PostgresRunner(url, clock=clock, entropy=entropy, pool_size=pool_size, instant=instant)
-        replica = None
-        if read_url:
-            replica = PostgresRunner(
-                read_url, clock=clock, entropy=entropy, pool_size=pool_size, instant=instant
+
+        def runner_on(each: str) -> PostgresRunner:
+            return PostgresRunner(
+                each,
+                clock=clock,
+                entropy=entropy,
+                pool_size=pool_size,
+                answer_within=answer_within,
+                instant=instant,
             )
+
+        runner = runner_on(url)
+        replica = runner_on(read_url) if read_url else None
         store = cls(runner, listings=replica)
         try:
             state = await runner.read(lambda view: state_in(view.connection))
@@ -148,13 +160,18 @@ class PostgresRunner:
         clock: Clock,
         entropy: Entropy,
         pool_size: int = POOL_SIZE,
+        answer_within: timedelta = ANSWER_WITHIN,
         instant: Callable[[datetime], datetime] = as_read,
     ) -> None:
-        self.pool = Pool(url, pool_size)
+        self.pool = Pool(url, pool_size, answer_within)
+        milliseconds = answer_within / timedelta(milliseconds=1)
+        limits = _LIMITS.format(lock=_LOCK_SHARE * milliseconds, statement=_STATEMENT_SHARE * milliseconds)
         self._clock = clock
         self._entropy = entropy
         self._instant = instant
-        self._begin_write = _BEGIN_WRITE
+        self._answer_within_s = answer_within.total_seconds()
+        self._begin_read = _BEGIN_READ + limits
+        self._begin_write = _BEGIN_WRITE + limits
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -208,7 +225,7 @@ class PostgresRunner:
         """From now on, sync commits also where the database's settings say otherwise."""
         setting = await self.read(lambda view: view.connection.execute(_SYNCHRONOUS).scalar_one())
         if setting == "off":
-            self._begin_write = _BEGIN_WRITE + _DURABLE
+            self._begin_write += _DURABLE
 
     async def _uncut(self, work: Callable[[], Awaitable[T]]) -> T:
         """Do the work in a task of its own, which a cancelled caller does not cut."""
@@ -227,7 +244,7 @@ class PostgresRunner:
     async def _persist(self, attempt: Callable[[Leased], Awaitable[T]]) -> T:
         """Run the attempt until it comes through, is refused, or there is no time left."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + ANSWER_WITHIN_S
+        deadline = loop.time() + self._answer_within_s
         tries = 0
         while True:
             tries += 1
@@ -238,12 +255,13 @@ class PostgresRunner:
                 verdict = judge(error)
                 if verdict is Fault.GONE:
                     self.pool.suspect()
-                hopeless = verdict is Fault.REFUSED or tries >= _TRIES
-                if hopeless or loop.time() + _WORTH_TRYING_S > deadline:
+                share = _TRY_LOCK_SHARE if verdict is Fault.LOCKED else _TRY_SHARE
+                late = loop.time() + share * self._answer_within_s > deadline
+                if late or verdict is Fault.REFUSED or tries >= _TRIES:
                     raise unavailable(error) from None
 
     async def _look(self, leased: Leased, unit: ReadUnit[T]) -> T:
-        await leased.driver.execute(_BEGIN_READ)
+        await leased.driver.execute(self._begin_read)
 
         def see(connection: Connection) -> T:
             now = self._instant(connection.execute(_NOW).scalar_one())

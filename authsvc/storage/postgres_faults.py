@@ -13,15 +13,16 @@ DRIVER_ERRORS = (
     SQLAlchemyError,
     asyncpg.PostgresError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
     TimeoutError,
     EOFError,
 )
 
 _UNDEFINED_TABLE = "42P01"
-# unique_violation: somebody else made what the unit did not find. lock_not_available: a lock was waited for too
-# long. feature_not_supported is what "cached plan must not change result type" comes as, once, after a migration.
-_ROLLED_BACK = frozenset({"23505", "55P03", "0A000"})
+# unique_violation: somebody else made what the unit did not find. feature_not_supported is what "cached plan must not change result type" comes as, once, after a migration.
+_LOCKED = "55P03"
+_ROLLED_BACK = frozenset({"23505", "0A000"})
 _TRANSACTION_ROLLBACK = "40"
 # admin_shutdown, crash_shutdown, cannot_connect_now; class 08 is connection_exception.
 _GONE = frozenset({"57P01", "57P02", "57P03"})
@@ -32,6 +33,7 @@ class Fault(Enum):
     """What a failed statement says about its transaction and its connection."""
 
     AGAIN = auto()  # the server rolled it back: the same unit may be run again
+    LOCKED = auto()  # likewise, after a lock was waited for as long as may be
     GONE = auto()  # the connection is no more
     REFUSED = auto()  # the server refused it, and would again
 
@@ -44,6 +46,8 @@ def judge(error: BaseException) -> Fault:
     code = _sqlstate(origin)
     if code is None:
         return Fault.GONE
+    if code == _LOCKED:
+        return Fault.LOCKED
     if code in _ROLLED_BACK or code.startswith(_TRANSACTION_ROLLBACK):
         return Fault.AGAIN
     if code in _GONE or code.startswith(_CONNECTION):

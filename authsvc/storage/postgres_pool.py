@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 import asyncpg
@@ -19,12 +20,13 @@ from sqlalchemy.pool import NullPool
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.storage.postgres_faults import DRIVER_ERRORS, unavailable
 
-# From the call to its answer (DESIGN section 11: refused in < 1 s), and how much of it may pass in the queue.
-ANSWER_WITHIN_S = 0.9
-QUEUE_WITHIN_S = 0.5
-# A unit that was given this long and heard nothing at the end speaks of the server, not of a full queue.
-_SILENCE_S = 0.35
-_CLOSE_WITHIN_S = 2.0
+# From the call to its answer (DESIGN section 11: refused in < 1 s).
+ANSWER_WITHIN = timedelta(seconds=0.9)
+# Of that, how much may pass in the queue; and what a unit must have been given for its silence to speak of the server
+# instead of a full queue.
+_QUEUE_SHARE = 0.75
+_SILENCE_SHARE = 0.4
+_CLOSE_WITHIN_S = 0.5
 
 
 @dataclass(slots=True, eq=False)
@@ -52,7 +54,7 @@ def connect_directly(url: str, *, timeout_s: float) -> Any:
     return asyncpg.connect(_libpq(url), timeout=timeout_s, server_settings={"application_name": "authsvc"})
 
 
-def engine_for(url: str, *, timeout_s: float = QUEUE_WITHIN_S) -> AsyncEngine:
+def engine_for(url: str, *, timeout_s: float) -> AsyncEngine:
     """Return an engine that opens a connection for each `connect`, and leaves transactions to its user."""
 
     async def creator() -> asyncpg.Connection:
@@ -73,6 +75,7 @@ class Pool:
 
     url: str
     size: int
+    answer_within: timedelta = ANSWER_WITHIN
     on_outage: Callable[[bool], None] = lambda _: None
     _engine: AsyncEngine = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
@@ -82,7 +85,7 @@ class Pool:
     _closed: bool = False
 
     def __post_init__(self) -> None:
-        self._engine = engine_for(self.url)
+        self._engine = engine_for(self.url, timeout_s=self.answer_within.total_seconds())
         self._slots = asyncio.Semaphore(self.size)
 
     @contextlib.asynccontextmanager
@@ -95,7 +98,7 @@ class Pool:
 
         """
         loop = asyncio.get_running_loop()
-        patience = min(deadline, loop.time() + QUEUE_WITHIN_S)
+        patience = min(deadline, loop.time() + _QUEUE_SHARE * self.answer_within.total_seconds())
         try:
             async with asyncio.timeout_at(patience):
                 await self._slots.acquire()
@@ -109,7 +112,10 @@ class Pool:
                 yield leased
             finally:
                 alarm.cancel()
-                if leased.cut_off and loop.time() - began >= _SILENCE_S:
+                if (
+                    leased.cut_off
+                    and loop.time() - began >= _SILENCE_SHARE * self.answer_within.total_seconds()
+                ):
                     self._suspected()
                 await self._give_back(leased)
         finally:
@@ -122,9 +128,10 @@ class Pool:
     async def close(self) -> None:
         """Close what is idle; leases that are out are cut by their deadlines. Idempotent."""
         self._closed = True
+        if self._knock is not None:
+            await asyncio.gather(self._knock, return_exceptions=True)
         idle, self._idle = self._idle, []
-        for leased in idle:
-            await _dismiss(leased, politely=True)
+        await asyncio.gather(*(_dismiss(leased, politely=True) for leased in idle))
         await self._engine.dispose()
 
     async def _take(self, deadline: float) -> Leased:
@@ -156,7 +163,9 @@ class Pool:
         """Wait for the one try that is under way, starting it if there is none."""
         loop = asyncio.get_running_loop()
         if self._knock is None:
-            self._knock = asyncio.ensure_future(self._connect(loop.time() + ANSWER_WITHIN_S))
+            self._knock = asyncio.ensure_future(
+                self._connect(loop.time() + self.answer_within.total_seconds())
+            )
             self._knock.add_done_callback(self._knocked)
         try:
             async with asyncio.timeout_at(deadline):
@@ -192,8 +201,8 @@ async def _dismiss(leased: Leased, *, politely: bool = False) -> None:
     with contextlib.suppress(*DRIVER_ERRORS):
         if politely:
             await leased.driver.close(timeout=_CLOSE_WITHIN_S)
+    with contextlib.suppress(*DRIVER_ERRORS):
         leased.driver.terminate()
-        await leased.connection.invalidate()
         await leased.connection.close()
 
 

@@ -4,28 +4,22 @@ import asyncio
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from authsvc.storage import SqliteStore
 from tests.fakes import FakeClock, SeededEntropy
-from tests.storage.conformance.world import World
+from tests.storage.conformance.world import Backend, World
 from tests.storage.sqlite_backend import SqliteBackend
 
 
-class _Existing(SqliteBackend):
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-
-async def _world(path: Path, seed: int) -> World:
+async def _world(backend: Backend, seed: int) -> World:
     clock, entropy = FakeClock(), SeededEntropy(seed)
-    store = await SqliteStore.open(path, clock=clock, entropy=entropy)
-    return World(backend=_Existing(path), store=store, clock=clock, entropy=entropy)
+    store = await backend.open(clock=clock, entropy=entropy)
+    return World(backend=backend, store=store, clock=clock, entropy=entropy)
 
 
-def log_in_and_out(path: Path, seed: int, count: int, answers: "Connection[object, object]") -> None:
+def log_in_and_out(backend: Backend, seed: int, count: int, answers: "Connection[object, object]") -> None:
     """Log in and out *count* times, ten at a time, and send the positions that the writes returned."""
 
     async def run() -> list[int]:
-        world = await _world(path, seed)
+        world = await _world(backend, seed)
 
         async def once(number: int) -> list[int]:
             login = await world.login(f"{seed}-{number}")
@@ -41,11 +35,11 @@ def log_in_and_out(path: Path, seed: int, count: int, answers: "Connection[objec
     answers.send(asyncio.run(run()))
 
 
-def burst(path: Path, answers: "Connection[object, object]") -> None:
+def burst(backend: Backend, answers: "Connection[object, object]") -> None:
     """Log in and out for ever, and send (session id, position) of each as soon as it was acknowledged."""
 
     async def run() -> None:
-        world = await _world(path, 1)
+        world = await _world(backend, 1)
 
         async def forever(person: int) -> None:
             while True:
@@ -62,7 +56,7 @@ def write_one_by_one(path: str, count: int) -> None:
     """Log in *count* times, each after the other was acknowledged."""
 
     async def run() -> None:
-        world = await _world(Path(path), 1)
+        world = await _world(SqliteBackend.existing(Path(path)), 1)
         for number in range(count):
             await world.login(f"{number}")
         await world.store.close()

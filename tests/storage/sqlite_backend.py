@@ -17,6 +17,13 @@ class SqliteBackend:
         self.path = directory / "record.db"
         shutil.copy(template, self.path)
 
+    @classmethod
+    def existing(cls, path: Path) -> "SqliteBackend":
+        """The backend of a database that is there."""
+        backend = cls.__new__(cls)
+        backend.path = path
+        return backend
+
     async def open(self, *, clock: Clock, entropy: Entropy) -> SqliteStore:
         return await SqliteStore.open(self.path, clock=clock, entropy=entropy)
 

@@ -52,8 +52,7 @@ async def test_two_processes_write_at_once(world: World, backend: SqliteBackend)
     """Nobody is refused, and the log has every position that either process was given, once."""
     ends = [SPAWN.Pipe(duplex=False) for _ in range(2)]
     processes = [
-        SPAWN.Process(target=log_in_and_out, args=(backend.path, seed, 100, ends[seed][1]))
-        for seed in range(2)
+        SPAWN.Process(target=log_in_and_out, args=(backend, seed, 100, ends[seed][1])) for seed in range(2)
     ]
     for process in processes:
         process.start()
@@ -69,7 +68,7 @@ async def test_two_processes_write_at_once(world: World, backend: SqliteBackend)
 async def test_killed_writer_loses_nothing_it_acknowledged(backend: SqliteBackend) -> None:
     """After SIGKILL in mid-burst every acknowledged login and logout is there, and the file is sound."""
     receive, send = SPAWN.Pipe(duplex=False)
-    process = SPAWN.Process(target=burst, args=(backend.path, send))
+    process = SPAWN.Process(target=burst, args=(backend, send))
     process.start()
     send.close()
     acknowledged = [receive.recv() for _ in range(200)]
