@@ -12,11 +12,11 @@ from authapi.v1 import ErrorReason, revocation_service_pb2, session_service_pb2
 from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1.revocation_service_pb2_grpc import RevocationServiceStub
 from authsvc.status import BY_REASON
+from tests.e2e.rows import LANGUAGES, assert_row
 from tests.e2e.running import Running, dev
 from tests.e2e.serving import Policy, serve_with_edge
 from tests.e2e.wire import D1, D2, D3, Answer, Service, http_call, refusal
 
-LANGUAGES = {"zh": "zh-CN,zh;q=0.9", "en": "en-US,en;q=0.9"}
 # Every errcode of facts page 1.3, and what CONTRACT.md makes of it.
 ERRCODES = {
     -1: (409, "LOGIN_CODE_SPENT"),
@@ -64,24 +64,6 @@ def test_every_reason_is_produced_or_listed_as_a_later_capability() -> None:
 
     assert names == PRODUCED | ELSEWHERE | LATER
     assert not PRODUCED & LATER
-
-
-def assert_row(answer: Answer, reason: str, language: str) -> None:
-    """The answer is the table's row in this language, with an id, and nothing that the row does not have."""
-    row = BY_REASON[reason]
-    error = answer.json["error"]
-    assert (answer.status, error["reason"], error["message"]) == (row.http, reason, row.text(language))
-    assert error["code"] == row.code.name
-    assert error["request_id"] == answer.headers["x-request-id"]
-    allowed = {"code", "reason", "message", "request_id"}
-    allowed |= {"INVALID_FIELD": {"fields"}, "SESSION_ENDED": {"end_reason"}}.get(reason, set())
-    assert set(answer.json) == {"error"}
-    assert set(error) <= allowed
-    waits = row.code.name in {"RESOURCE_EXHAUSTED", "UNAVAILABLE"}
-    assert ("retry-after" in answer.headers) == waits
-    assert ("www-authenticate" in answer.headers) == (row.http == 401 or reason == "TOKEN_INSUFFICIENT")
-    assert answer.headers["cache-control"] == "no-store"
-    assert answer.headers["x-content-type-options"] == "nosniff"
 
 
 @pytest.mark.parametrize("errcode", ERRCODES)

@@ -7,6 +7,7 @@ import grpc
 import pytest
 
 from tests.e2e.outages import unreadable, write_locked
+from tests.e2e.rows import LANGUAGES, assert_row
 from tests.e2e.running import Running, dev, wait_until
 from tests.e2e.serving import sandbox, serve_with_edge
 from tests.e2e.wire import D1, Service, http_call, refusal
@@ -39,14 +40,16 @@ def test_while_nothing_can_be_written(fragile: tuple[Running, Service]) -> None:
     code = service.mint("writes")
     with write_locked(process.folder / "data/authsvc.db"):
         logged_in = service.try_login(code)
+        in_english = service.try_login(code, headers={"Accept-Language": LANGUAGES["en"]})
         refreshed = service.refresh(login["refresh_token"])
         logged_out = service.logout(login["access_token"])
         revoke = refused_revoke(service, login["session_id"])
         verdict = service.verdict(login["access_token"])
         sent = service.arrived(code)
 
+    assert_row(in_english, "STORE_UNAVAILABLE", "en")
     for answer in (logged_in, refreshed, logged_out):
-        assert (answer.status, answer.reason) == (503, "STORE_UNAVAILABLE")
+        assert_row(answer, "STORE_UNAVAILABLE", "zh")
         assert int(answer.headers["retry-after"]) >= 1
     assert (revoke, verdict, sent) == ("STORE_UNAVAILABLE", "active", 0)
     assert service.try_login(code).status == 200
@@ -70,7 +73,11 @@ def test_while_nothing_can_be_read(fragile: tuple[Running, Service]) -> None:
         with pytest.raises(grpc.RpcError) as caught:
             service.verify(live["access_token"])
         stale = refusal(caught.value)
-        edge = service.edge_verify(live["access_token"])
+        bearer = {"Authorization": f"Bearer {live['access_token']}"}
+        edge = {
+            language: service.get("/api/v1/verify", headers={**bearer, "Accept-Language": accept})
+            for language, accept in LANGUAGES.items()
+        }
         ready = http_call("GET", service.ops + "/readyz")
         alive = http_call("GET", service.ops + "/healthz")
         refused = service.refresh(forged)
@@ -78,8 +85,8 @@ def test_while_nothing_can_be_read(fragile: tuple[Running, Service]) -> None:
     assert from_memory == ("active", "SESSION_REVOKED")
     assert (stale.code, stale.reason) == ("UNAVAILABLE", "NOT_FRESH")
     assert stale.retry_s
-    assert (edge.status, edge.reason) == (503, "NOT_FRESH")
-    assert "retry-after" in edge.headers
+    for language, answer in edge.items():
+        assert_row(answer, "NOT_FRESH", language)
     assert (ready.status, set(ready.json["missing"])) == (503, {"revocations", "store"})
     assert alive.status == 200
     assert (refused.status, refused.reason) == (401, "REFRESH_TOKEN_INVALID")
