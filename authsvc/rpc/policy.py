@@ -22,7 +22,6 @@ class Policy:
 
     `roles` None means anybody, even unidentified. `oneof` names the request's oneof whose `cases` narrow the roles;
     a request without a case is INVALID_FIELD. `deadline` bounds the handler; None where it cannot wait for long.
-    `quiet` RPCs are logged only when they fail, are slow, or are sampled.
     """
 
     roles: frozenset[Role] | None
