@@ -123,12 +123,15 @@ class AuthServer:
         registry = AppRegistry({app.id: app.policy() for app in self._configured})
         rings = self._secrets.master.rings()
 
-        replica = settings.database_read_url
+        replica, direct = settings.database_read_url, settings.database_listen_url
+        listen_url = self._database if direct is None else direct.get_secret_value()
         store = await open_store(
             self._database,
             clock=clock,
             entropy=entropy,
-            read_url=replica.get_secret_value() if replica is not None else None,
+            observer=observer,
+            read_url=None if replica is None else replica.get_secret_value(),
+            listen_url=listen_url if settings.database_notifications else None,
             pool_size=settings.database_pool_size,
         )
         self._stack.push_async_callback(store.close)

@@ -282,6 +282,14 @@ class RevocationLog(Protocol):
         """Return the head and still-useful facts above *after*, ascending, from one snapshot, at most *limit*."""
         ...
 
+    async def on_change(self, wake: Callable[[], None]) -> None:
+        """
+        From now on have *wake* called, in this loop, soon after another process wrote a fact, where that can be known.
+
+        It is a favour: it may be called for nothing, late or never, so a poll runs underneath. *wake* must not raise.
+        """
+        ...
+
     async def begin_incarnation(self, *, above: int) -> LogHead:
         """
         Start a new incarnation whose counter begins 2**32 above the larger of *above* and the present head.

@@ -89,6 +89,9 @@ class StoreSection(Section):
     database_listen_url: SecretStr | None = Field(
         None, description="PostgreSQL: where notifications arrive, past any pooler; by default database_url"
     )
+    database_notifications: bool = Field(
+        default=True, description="PostgreSQL: be told of revocations (LISTEN); off, the log is only polled"
+    )
     database_pool_size: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="PostgreSQL: connections of each worker"
     )

@@ -72,6 +72,7 @@ class LogTail:
         self._observer.gauge(
             "revocation_position", lambda: float(self.view.known.position if self.view.known else 0)
         )
+        await self._log.on_change(self.nudge)
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:

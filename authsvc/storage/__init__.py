@@ -11,7 +11,7 @@ ports.Store; `open_store` picks by the URL. What needs asyncpg is imported where
 
 from typing import TYPE_CHECKING
 
-from authsvc.ports import Clock, Entropy
+from authsvc.ports import Clock, Entropy, Observer
 from authsvc.storage.engines import database_path, is_postgres
 from authsvc.storage.sqlite import SqliteStore
 from authsvc.storage.store import SqlStore
@@ -35,10 +35,17 @@ __all__ = [
 
 
 async def open_store(
-    url: str, *, clock: Clock, entropy: Entropy, read_url: str | None = None, pool_size: int = 10
+    url: str,
+    *,
+    clock: Clock,
+    entropy: Entropy,
+    observer: Observer | None = None,
+    read_url: str | None = None,
+    listen_url: str | None = None,
+    pool_size: int = 10,
 ) -> SqlStore:
     """
-    Return the store behind a database URL. The last two are PostgreSQL's (see PostgresStore.open).
+    Return the store behind a database URL. All but the clock and the dice is PostgreSQL's (see PostgresStore.open).
 
     Raises:
         SchemaNotCurrent: nobody migrated it, or a newer release did.
@@ -49,7 +56,13 @@ async def open_store(
         from authsvc.storage.postgres import PostgresStore
 
         return await PostgresStore.open(
-            url, clock=clock, entropy=entropy, read_url=read_url, pool_size=pool_size
+            url,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            read_url=read_url,
+            listen_url=listen_url,
+            pool_size=pool_size,
         )
     return await SqliteStore.open(url, clock=clock, entropy=entropy)
 

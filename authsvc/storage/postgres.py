@@ -19,8 +19,9 @@ from sqlalchemy.sql.functions import Function
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.revocations import Fact, LogHead
-from authsvc.ports import Clock, Entropy, Written
+from authsvc.ports import Clock, Entropy, Observer, Written
 from authsvc.storage.postgres_faults import DRIVER_ERRORS, Fault, judge, unavailable
+from authsvc.storage.postgres_listen import CHANNEL, Listener
 from authsvc.storage.postgres_pool import ANSWER_WITHIN, Leased, Pool
 from authsvc.storage.schema import log_head
 from authsvc.storage.store import SqlStore, ensure_head
@@ -30,7 +31,6 @@ from authsvc.storage.versions import SchemaNotCurrent, SchemaState, state_in
 T = TypeVar("T")
 
 POOL_SIZE = 10
-CHANNEL = "authsvc_log"
 # A server that can answer does so before the deadline cuts the connection: a lock that is held elsewhere, a slow
 # statement. The last bounds what a client that froze in mid-transaction keeps others from.
 _LIMITS = (
@@ -70,9 +70,16 @@ def as_read(instant: datetime) -> datetime:
 class PostgresStore(SqlStore):
     """Implements ports.Store on a PostgreSQL database that any number of processes share."""
 
-    def __init__(self, runner: "PostgresRunner", *, listings: "PostgresRunner | None" = None) -> None:
+    def __init__(
+        self,
+        runner: "PostgresRunner",
+        *,
+        listings: "PostgresRunner | None" = None,
+        listener: Listener | None = None,
+    ) -> None:
         super().__init__(runner, listings=listings)
         self._postgres = runner
+        self._listener = listener
 
     @classmethod
     async def open(
@@ -82,6 +89,8 @@ class PostgresStore(SqlStore):
         clock: Clock,
         entropy: Entropy,
         read_url: str | None = None,
+        listen_url: str | None = None,
+        observer: Observer | None = None,
         pool_size: int = POOL_SIZE,
         answer_within: timedelta = ANSWER_WITHIN,
         instant: Callable[[datetime], datetime] = as_read,
@@ -89,8 +98,9 @@ class PostgresStore(SqlStore):
         """
         Return a store on an existing database of the present schema.
 
-        *read_url* names a replica that answers lists of sessions, and nothing else. Each call is answered or refused
-        within *answer_within*. *instant* turns the database's
+        *read_url* names a replica that answers lists of sessions, and nothing else. *listen_url* is where
+        notifications of new facts arrive, past any pooler; without it (or an *observer* to report to) nobody listens.
+        Each call is answered or refused within *answer_within*. *instant* turns the database's
         reading of its clock into `now`; a test that moves time by hand replaces it.
 
         Raises:
@@ -111,7 +121,10 @@ class PostgresStore(SqlStore):
 
         runner = runner_on(url)
         replica = runner_on(read_url) if read_url else None
-        store = cls(runner, listings=replica)
+        listener = None
+        if listen_url and observer is not None:
+            listener = Listener(listen_url, notify=runner.notify, entropy=entropy, observer=observer)
+        store = cls(runner, listings=replica, listener=listener)
         try:
             state = await runner.read(lambda view: state_in(view.connection))
             if state is not SchemaState.CURRENT:
@@ -121,7 +134,20 @@ class PostgresStore(SqlStore):
         except BaseException:
             await store.close()
             raise
+        if listener is not None:
+            listener.start()
         return store
+
+    async def close(self) -> None:
+        """See SqlStore.close."""
+        if self._listener is not None:
+            await self._listener.stop()
+        await super().close()
+
+    async def on_change(self, wake: Callable[[], None]) -> None:
+        """See ports.RevocationLog.on_change."""
+        if self._listener is not None:
+            self._listener.on_change(wake)
 
     async def ping(self) -> timedelta:
         """See ports.Store.ping."""
@@ -220,6 +246,16 @@ class PostgresRunner:
             return asked - reading if reading < asked else answered - reading
 
         return await self._uncut(lambda: self._persist(ask))
+
+    async def notify(self, payload: str) -> None:
+        """Send *payload* on the log's channel, as writers send that there are facts."""
+        told = select(func.pg_notify(CHANNEL, payload))
+
+        async def tell(leased: Leased) -> None:
+            await leased.connection.execute(told)
+            leased.sound = True
+
+        await self._uncut(lambda: self._persist(tell))
 
     async def make_durable(self) -> None:
         """From now on, sync commits also where the database's settings say otherwise."""

@@ -1,6 +1,6 @@
 """ports.Store over any backend that runs units of work: each method is one of them, no more."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
 
@@ -149,6 +149,9 @@ class SqlStore:
     async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
         """See ports.SessionStore.list_sessions."""
         return await self._listings.read(lambda view: listings.list_sessions(view, query))
+
+    async def on_change(self, wake: Callable[[], None]) -> None:
+        """See ports.RevocationLog.on_change. Here nobody ever calls it."""
 
     async def read_head(self) -> LogHead:
         """See ports.RevocationLog.read_head."""

@@ -24,6 +24,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "database_url": ("postgresql://x/y", "postgresql://x/y"),
     "database_read_url": ("postgresql://r/y", "postgresql://r/y"),
     "database_listen_url": ("postgresql://d/y", "postgresql://d/y"),
+    "database_notifications": ("false", False),
     "database_pool_size": ("3", 3),
     "session_retention": ("7", 7),
     "master_keys": (CANARY, CANARY),
