@@ -275,18 +275,15 @@ class _Causes:
         self._user: dict[str, str] = {}
         self._named: dict[str, list[Call]] = defaultdict(list)
         self._everything: dict[str, list[Call]] = defaultdict(list)
-        self._presented: dict[str, list[Call]] = defaultdict(list)
-        self._unanswered: dict[str, list[Call]] = defaultdict(list)
+        self._failed: dict[str, list[Call]] = defaultdict(list)
         for call in history.calls:
             if call.kind is Kind.LOGIN:
                 self._logins[call.user].append(call)
                 self._user[call.session] = call.user
             elif call.kind is Kind.REVOKE:
                 (self._everything[call.user] if call.everything else self._named[call.session]).append(call)
-            elif call.kind is Kind.REFRESH:
-                self._presented[call.presented].append(call)
-                if call.outcome in (Outcome.LOST, Outcome.UNAVAILABLE):
-                    self._unanswered[call.session].append(call)
+            elif call.kind is Kind.REFRESH and not call.ok:
+                self._failed[call.session].append(call)
 
     def has(self, refused: Call, reason: str) -> bool:
         """Tell whether a call that began before *refused* ended could have brought this about."""
@@ -297,13 +294,14 @@ class _Causes:
         if reason in ("REPLACED", "SUPERSEDED"):
             begun = [call for call in self._logins[user] if call.start < refused.end]
             return len(begun) > (self._rules.max_sessions if reason == "REPLACED" else 1)
-        if reason == "REFRESH_STALE":
-            # Somebody must have rotated it without our receiving the successor.
-            tries = self._presented[refused.presented]
-            return any(call.number != refused.number and call.start < refused.start for call in tries)
-        # A request that nobody waits for any more may still arrive, behind newer ones.
-        late = self._unanswered[refused.session] if reason == "REFRESH_REUSE" else []
-        return any(call.presented != refused.presented and call.start < refused.end for call in late)
+        if reason in ("REFRESH_STALE", "REFRESH_REUSE"):
+            # An older token came: a thief's, a late one, or a request that nobody waits for any more.
+            failed = [call for call in self._failed[refused.session] if call.start < refused.end]
+            if any(call.presented != refused.presented for call in failed):
+                return True
+            # Or somebody rotated this one without our receiving the successor, and too long ago.
+            return reason == "REFRESH_STALE" and any(call.number != refused.number for call in failed)
+        return False
 
 
 def _active(history: History) -> Iterator[Call]:

@@ -100,12 +100,10 @@ class OwnServer:
 
     def freeze(self) -> None:
         """SIGSTOP, all of it: connections stay open and nobody answers."""
-        for process in self._processes():
-            process.send_signal(signal.SIGSTOP)
+        self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        for process in self._processes():
-            process.send_signal(signal.SIGCONT)
+        self._signal(signal.SIGCONT)
 
     def destroy(self) -> None:
         """Stop it at once and remove its files."""
@@ -114,6 +112,11 @@ class OwnServer:
             self._process.send_signal(signal.SIGQUIT)
             self._wait()
         shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for process in self._processes():
+            with contextlib.suppress(psutil.NoSuchProcess):  # one of a connection that ended just now
+                process.send_signal(number)
 
     def _processes(self) -> list[psutil.Process]:
         # The first one first: it must not start new ones meanwhile.
