@@ -23,9 +23,8 @@ from authsvc.ports import Clock, Entropy
 from authsvc.storage.database_file import InUse, held_alone
 from authsvc.storage.engines import reading
 from authsvc.storage.faults import DRIVER_ERRORS
-from authsvc.storage.schema import identities
+from authsvc.storage.schema import identities, log_head
 from authsvc.storage.sqlite import SqliteStore
-from authsvc.storage.tx import read_head
 from authsvc.storage.versions import SchemaNotCurrent, SchemaState, migrate, schema_state
 
 _COMPANIONS = ("", "-wal", "-shm")
@@ -224,9 +223,12 @@ def _what_was_there(target: Path) -> tuple[LogHead | None, list[str]]:
         return None, []
 
 
-def _head(path: Path) -> LogHead:
+def _head(path: Path) -> LogHead | None:
+    """Return where the log stands; None in a database that no store has opened yet."""
+    columns = select(log_head.c.incarnation, log_head.c.position, log_head.c.compacted_through)
     with reading(path) as connection:
-        return read_head(connection)
+        row = connection.execute(columns).one_or_none()
+    return None if row is None else LogHead(*row)
 
 
 def _apps(path: Path) -> list[str]:
