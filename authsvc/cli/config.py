@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from authsvc.cli.material import configured
+from authsvc.cli.material import read_configured
 from authsvc.cli.options import read_settings, settings_options
 from authsvc.config import Settings
 from authsvc.config.settings import SECRET_FIELDS
@@ -22,7 +22,7 @@ def command() -> None:
 @settings_options(*_ALL)
 def check(**given: Any) -> None:
     """Judge everything `authsvc serve` needs and print every complaint at once; exit 78 if there is one."""
-    configured(read_settings(given))
+    read_configured(given)
     click.echo("the configuration is good")
 
 

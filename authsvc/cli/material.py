@@ -2,18 +2,19 @@
 
 import contextlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from authsvc.app import Secrets
 from authsvc.cli.options import Misconfigured, misconfigured
-from authsvc.config import AppsFileProblem, ConfiguredApp, Settings, load_apps
+from authsvc.config import AppsFileProblem, ConfigProblem, ConfiguredApp, Settings, load_apps, load_settings
+from authsvc.config.settings import PREFIX
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
 from authsvc.storage import is_postgres
@@ -46,6 +47,31 @@ def configured(settings: Settings) -> Configured:
     if secrets is None or apps is None or database is None:
         raise misconfigured(complaints)
     return Configured(secrets=secrets, apps=apps, database=database)
+
+
+def read_configured(given: Mapping[str, Any]) -> tuple[Settings, Configured]:
+    """
+    Return the settings, as `read_settings` does, and keys, apps and database.
+
+    Raises:
+        Misconfigured: naming everything that is wrong with any of them.
+
+    """
+    try:
+        settings = load_settings(given)
+    except ConfigProblem as problem:
+        complaints = problem.complaints
+        usable = problem.usable
+    else:
+        return settings, configured(settings)
+    if usable is not None:
+        told = {text.partition(":")[0].removeprefix(PREFIX).lower() for text in complaints}
+        try:
+            configured(usable)
+        except Misconfigured as more:
+            # What was refused above is not missing.
+            complaints += [text for text in more.complaints if text.partition(":")[0] not in told]
+    raise misconfigured(complaints)
 
 
 def _collect(judge: Callable[[], T], complaints: list[str]) -> T | None:

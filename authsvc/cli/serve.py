@@ -7,8 +7,8 @@ from typing import Any
 import click
 
 from authsvc.app import AuthServer, build_ops
-from authsvc.cli.material import Configured, configured
-from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.material import Configured, read_configured
+from authsvc.cli.options import settings_options
 from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, make_world, run, settle
 from authsvc.cli.supervised import run_supervised
 from authsvc.config import Settings
@@ -42,15 +42,14 @@ def command(*, with_edge: bool, tied: bool, ops_socket: str, **given: Any) -> No
     """
     if tied:
         end_with_parent()
-    settings = read_settings(given)
     # Everything is judged before anything starts, and also by the parent of supervised processes.
-    parts = configured(settings)
+    settings, parts = read_configured(given)
     if not ops_socket and (with_edge or settings.workers > 1):
         run_supervised(
             settings,
             worker_words=_words(given, SERVER_OPTIONS),
             edge_words=_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)) if with_edge else None,
-            judge=lambda: configured(read_settings(given)),
+            judge=lambda: read_configured(given),
         )
     else:
         _serve(settings, parts, ops_socket=ops_socket)

@@ -37,11 +37,16 @@ _DOTENV_REFUSED = ".env: is refused in prod; set AUTHSVC_ENV, or remove the file
 
 
 class ConfigProblem(ValueError):
-    """Everything that is wrong with the configuration, one sentence each."""
+    """
+    Everything that is wrong with the configuration, one sentence each.
 
-    def __init__(self, complaints: list[str]) -> None:
+    `usable` is what is left without the bad values, so that whoever judges more than settings can go on.
+    """
+
+    def __init__(self, complaints: list[str], *, usable: "Settings | None" = None) -> None:
         super().__init__("\n".join(complaints))
         self.complaints = complaints
+        self.usable = usable
 
 
 class Settings(
@@ -145,19 +150,18 @@ def load_settings(
     toml = _read_toml(environ.get(CONFIG_VARIABLE, ""), complaints)
     # The lowest first: each is overruled by those behind it.
     values = {**(defaults or {}), **toml, **_fetched(environ, complaints), **_Environ(environ)(), **given}
-    settings: Settings | None = None
     try:
-        settings = Settings(**values)
-        found = settings.all_complaints()
+        settings: Settings | None = Settings(**values)
     except ValidationError as error:
         problems = error.errors(include_input=False, include_context=False, include_url=False)
         complaints.extend(f"{_where(item['loc'])}: {item['msg']}" for item in problems)
-        found = _judged_without(values, {item["loc"][0] for item in problems if item["loc"]})
-    complaints.extend(found)
-    if from_dotenv and settings is not None and settings.env is Environment.PROD:
-        complaints.append(_DOTENV_REFUSED)
+        settings = _without(values, {item["loc"][0] for item in problems if item["loc"]})
+    if settings is not None:
+        complaints.extend(settings.all_complaints())
+        if from_dotenv and settings.env is Environment.PROD:
+            complaints.append(_DOTENV_REFUSED)
     if complaints or settings is None:
-        raise ConfigProblem(complaints)
+        raise ConfigProblem(complaints, usable=settings)
     return settings
 
 
@@ -205,12 +209,12 @@ def _fetched(environ: Mapping[str, str], complaints: list[str]) -> dict[str, str
     return found
 
 
-def _judged_without(values: Mapping[str, Any], bad: set[int | str]) -> list[str]:
-    """Return what the sections say of the good values, so that a typo elsewhere does not hide it."""
+def _without(values: Mapping[str, Any], bad: set[int | str]) -> Settings | None:
+    """Return the settings without the bad values, so that a typo in one does not hide what is wrong with the rest."""
     try:
-        return Settings(**{name: value for name, value in values.items() if name not in bad}).all_complaints()
+        return Settings(**{name: value for name, value in values.items() if name not in bad})
     except ValidationError:
-        return []
+        return None
 
 
 def _read_dotenv() -> dict[str, str]:
