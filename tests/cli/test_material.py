@@ -41,6 +41,22 @@ def test_everything_missing_is_named_at_once(run: Run, command: tuple[str, ...])
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "config check"])
+def test_settings_keys_apps_and_database_are_judged_in_one_go(run: Run, tmp_path: Path, command: str) -> None:
+    """
+    A bad port hides neither a missing key nor a wrong app; what was refused is not called missing as well.
+    """
+    (tmp_path / "apps.toml").write_text('[[apps]]\nid = "wx1"\n')
+    env = {"AUTHSVC_APPS_FILE": "apps.toml", "AUTHSVC_GRPC_PORT": "x", "AUTHSVC_MASTER_KEYS_COMMAND": "false"}
+    result = run(*command.split(), "--http-host", "203.0.113.1", **env)
+    subjects = [line[4:].partition(":")[0] for line in result.stderr.splitlines() if line.startswith("  - ")]
+
+    assert result.exit_code == 78
+    assert sorted(subjects) == [
+        "AUTHSVC_MASTER_KEYS", "apps[1].secret", "database_url", "grpc_port", "http_host", "signing_keys_dir",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("missing", ["MASTER_KEYS", "SIGNING_KEYS_DIR", "APPS_FILE", "DATABASE_URL"])
 def test_each_missing_part_is_named_alone(run: Run, tmp_path: Path, missing: str) -> None:
     """
