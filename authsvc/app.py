@@ -109,8 +109,10 @@ class AuthServer:
             await self._stack.aclose()
             raise
 
-    async def stop(self) -> None:
-        """Drain and let go of everything. Idempotent."""
+    async def stop(self, *, siblings: bool = False) -> None:
+        """Drain (see GrpcServer.stop) and let go of everything. Idempotent."""
+        if siblings and self._grpc is not None:
+            await self._grpc.stop(siblings=True)
         await self._stack.aclose()
 
     def probes(self) -> dict[str, Probe]:

@@ -11,6 +11,7 @@ import json
 import signal
 import sys
 import tempfile
+import weakref
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -72,6 +73,7 @@ class Supervisor:
             for stage in stages
         ]
         self._addresses: dict[str, str] = {}
+        self._renew: Callable[[_Running], Coroutine[Any, Any, None]] | None = None
 
     def serving(self) -> dict[str, Serving | None]:
         """Return every child by name, None while it does not serve."""
@@ -105,14 +107,17 @@ class Supervisor:
 
     async def renew(self, names: Sequence[str]) -> None:
         """
-        Stop and start these children in good order, one at a time, each serving again before the next one stops.
+        Replace these children, one at a time: a successor serves beside each before it is told to leave (SIGHUP).
 
-        One that cannot be started again is retried like a crashed one, and the rest stay as they are until it serves.
+        Raises:
+            ChildFailed: a successor did not become ready; it and all after it stay as they are.
+
         """
-        for stage in self._stages:
-            for process in stage:
-                if process.name in names:
-                    await process.renew()
+        if self._renew is not None:
+            for stage in self._stages:
+                for process in stage:
+                    if process.name in names:
+                        await self._renew(process)
 
     def kill(self) -> None:
         """End every child at once, also one that is frozen and would not see that we are gone."""
@@ -126,6 +131,7 @@ class Supervisor:
             for process in stage:
                 self._addresses.update(process.given())
         announce()
+        self._renew = lambda process: process.renew(folder, self._addresses, announce)
         await _all(
             process.keep(folder, self._addresses, announce) for stage in self._stages for process in stage
         )
@@ -140,9 +146,11 @@ class _Running:
         self._observer = observer
         self._stop_limit = stop_limit + _STOP_MARGIN
         self._process: asyncio.subprocess.Process | None = None
+        self._all: set[asyncio.subprocess.Process] = set()
+        self._told: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
         self._had: Mapping[str, str] = {}
         self._starts = 0
-        self._renewing: asyncio.Event | None = None
+        self._starting = asyncio.Lock()
 
     def given(self) -> dict[str, str]:
         return {ours: self._had[theirs] for theirs, ours in self._child.gives.items()}
@@ -160,7 +168,7 @@ class _Running:
         for key, option in child.ports.items():
             if key in self._had:
                 words += [option, self._had[key].rpartition(":")[2]]
-        self._process = await asyncio.create_subprocess_exec(
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "authsvc",
@@ -170,58 +178,57 @@ class _Running:
             # Its own session: a Ctrl-C in the terminal reaches the supervisor only, which stops children in order.
             start_new_session=True,
         )
-        self._had = await self._wait_ready(self._process, ready)
-        self.serving = Serving(pid=self._process.pid, addresses=self._had)
+        self._all = {one for one in self._all if one.returncode is None} | {process}
+        self._had = await self._wait_ready(process, ready)
+        self._process = process
+        self.serving = Serving(pid=process.pid, addresses=self._had)
 
     async def keep(self, folder: Path, addresses: Mapping[str, str], announce: Callable[[], None]) -> None:
         failures = 0
-        was_up = True
         while True:
             assert self._process is not None
-            began = self._clock.elapsed()
-            status = await self._process.wait()
-            self.serving = None
-            if self._renewing is None or not was_up:
-                failures = 0 if self._clock.elapsed() - began > _STABLE_AFTER_S else failures + 1
-                pause = _BACK_OFF[min(failures, len(_BACK_OFF)) - 1] if failures else _BACK_OFF[0]
-                self._observer.event(
-                    Event(
-                        "process.exited",
-                        level="error",
-                        fields={
-                            "process": self.name,
-                            "status": status,
-                            "restart_in_s": pause.total_seconds(),
-                        },
-                    )
-                )
-                await self._clock.sleep(pause)
-            try:
-                await self.start(folder, addresses)
-            except OSError:  # ChildFailed, or no process to be had: tried again in the next round
-                was_up = False
+            process, began = self._process, self._clock.elapsed()
+            status = await process.wait()
+            if process is not self._process:  # renewed: another one serves already
                 continue
-            was_up = True
-            announce()
-            if self._renewing is not None:
-                self._renewing.set()
-
-    async def renew(self) -> None:
-        self._renewing = asyncio.Event()
-        self._observer.event(Event("process.renewed", fields={"process": self.name}))
-        try:
             self.serving = None
-            await self.stop()
-            await self._renewing.wait()
-        finally:
-            self._renewing = None
+            failures = 0 if self._clock.elapsed() - began > _STABLE_AFTER_S else failures + 1
+            pause = _BACK_OFF[min(failures, len(_BACK_OFF)) - 1] if failures else _BACK_OFF[0]
+            self._observer.event(
+                Event(
+                    "process.exited",
+                    level="error",
+                    fields={"process": self.name, "status": status, "restart_in_s": pause.total_seconds()},
+                )
+            )
+            await self._clock.sleep(pause)
+            async with self._starting:
+                if process is self._process:
+                    # ChildFailed, or no process to be had: tried again in the next round.
+                    with contextlib.suppress(OSError):
+                        await self.start(folder, addresses)
+                        announce()
+
+    async def renew(self, folder: Path, addresses: Mapping[str, str], announce: Callable[[], None]) -> None:
+        async with self._starting:
+            process = self._process
+            await self.start(folder, addresses)
+            announce()
+        self._observer.event(Event("process.renewed", fields={"process": self.name}))
+        if process is not None:
+            # Not SIGTERM: its successor and the others have its port, so its clients are sent to them at once.
+            await self._end(process, signal.SIGHUP)
 
     async def stop(self) -> None:
-        process = self._process
-        if process is None or process.returncode is not None:
+        await asyncio.gather(*(self._end(process, signal.SIGTERM) for process in self._all))
+
+    async def _end(self, process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        if process.returncode is not None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
+        if process not in self._told:  # a second signal would end it at once
+            self._told.add(process)
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(number)
         try:
             async with asyncio.timeout(self._stop_limit.total_seconds()):
                 await process.wait()
@@ -230,9 +237,10 @@ class _Running:
             await process.wait()
 
     def kill(self) -> None:
-        if self._process is not None and self._process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
+        for process in self._all:
+            if process.returncode is None:
+                with contextlib.suppress(ProcessLookupError):
+                    process.kill()
 
     async def _wait_ready(self, process: asyncio.subprocess.Process, ready: Path) -> dict[str, str]:
         deadline = self._clock.elapsed() + _START_LIMIT.total_seconds()
@@ -240,7 +248,7 @@ class _Running:
             if (given := _read(ready)) is not None:
                 return given
             await self._clock.sleep(_POLL)
-        await self.stop()
+        await self._end(process, signal.SIGTERM)
         raise ChildFailed(f"{self.name} did not become ready")
 
 

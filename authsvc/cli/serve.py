@@ -1,6 +1,7 @@
 """`authsvc serve`: the gRPC server for real; as several workers, or with the edge, as supervised processes."""
 
 import asyncio
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,14 @@ def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
     ops = build_ops(settings, world=world, probes=server.probes(), socket=ops_socket)
 
     async def main(stopping: asyncio.Event) -> None:
+        leaving = asyncio.Event()
+
+        def leave() -> None:
+            leaving.set()
+            stopping.set()
+
+        if ops_socket:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, leave)
         try:
             addresses = {"grpc": await server.start()}
             with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
@@ -81,7 +90,7 @@ def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
             await stopping.wait()
         finally:
             ready.withdraw()
-            await server.stop()
+            await server.stop(siblings=leaving.is_set())
             if ops_socket:
                 last_words(ops_socket).write_bytes(world.telemetry.exposition())
             await ops.stop()

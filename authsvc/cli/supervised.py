@@ -136,8 +136,10 @@ async def _renew_on_hangup(
         try:
             # Before the first worker goes: a mistake must not cost any.
             await asyncio.to_thread(judge)
+            await supervisor.renew(workers)
         except Misconfigured as problem:
             fields = {"error": "; ".join(problem.complaints)}
             observer.event(Event("workers.not_renewed", level="error", fields=fields))
-            continue
-        await supervisor.renew(workers)
+        except OSError as problem:
+            fields = {"error": str(problem)}
+            observer.event(Event("workers.not_renewed", level="error", fields=fields))

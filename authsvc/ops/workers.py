@@ -16,6 +16,8 @@ from authsvc.telemetry import Page, Totals
 # A healthy process answers in milliseconds; a frozen one must not freeze the page.
 _PATIENCE = timedelta(seconds=1)
 _OWNER = "supervisor"
+# For the last words of so many predecessors per name we look out: crashed ones leave none.
+_AWAITED = 4
 
 
 class Unanswered(Exception):
@@ -42,6 +44,7 @@ class Workers:
         self._own = own
         self._totals = Totals()
         self._addresses: dict[str, str] = {}
+        self._left: list[str] = []
         self._one_at_a_time = asyncio.Lock()  # or an older answer could be merged after a newer one
 
     async def exposition(self) -> tuple[bytes, str]:
@@ -50,8 +53,7 @@ class Workers:
             members = self._members()
             asked = {name: address for name, address in members.items() if address and name in self._metered}
             answers = await asyncio.gather(*(self._page(address) for address in asked.values()))
-            for name, address in asked.items():
-                self._take_last_words(name, address)
+            self._take_last_words(asked)
             pages = {name: page for name, page in zip(asked, answers, strict=True) if page is not None}
             own, content_type = await self._own()
             return self._totals.merge(own, pages, owner=_OWNER), content_type
@@ -67,13 +69,20 @@ class Workers:
             return None
         return Page(process=address, text=body) if status == 200 else None
 
-    def _take_last_words(self, name: str, address: str) -> None:
-        before = self._addresses.get(name)
-        self._addresses[name] = address
-        if before is None or before == address:
-            return
-        with contextlib.suppress(OSError):  # only who was told to stop leaves any
-            self._totals.take(name, Page(process=before, text=last_words(before).read_bytes()))
+    def _take_last_words(self, members: Mapping[str, str]) -> None:
+        for name, address in members.items():
+            before = self._addresses.get(name, address)
+            self._addresses[name] = address
+            if before != address:
+                self._left.append(before)
+        for address in tuple(self._left):
+            # Only who was told to stop leaves any, once the last call is answered.
+            with contextlib.suppress(OSError):
+                self._totals.take(Page(process=address, text=last_words(address).read_bytes()))
+                self._left.remove(address)
+                self._totals.settle(address)
+        while len(self._left) > _AWAITED * len(self._metered):
+            self._totals.settle(self._left.pop(0))
 
     async def _ready(self, name: str) -> str:
         address = self._members()[name]

@@ -15,6 +15,9 @@ from authsvc.rpc.wrapper import Service, Wrapper
 from authsvc.service.waiting import Unbroken
 from authsvc.service.watch import Watches
 
+# Until clients have read that the connection goes: who hears NOT_SERVING on it before would wait for us.
+_GOING = timedelta(milliseconds=100)
+
 
 @dataclass(frozen=True, slots=True)
 class GrpcSettings:
@@ -116,20 +119,31 @@ class GrpcServer:
         self.address = f"{host}:{port}"
         return self.address
 
-    async def stop(self) -> None:
+    async def stop(self, *, siblings: bool = False) -> None:
         """
         Drain: NOT_SERVING, wait for clients to notice, end the streams, let running calls finish, finish writes.
+
+        With *siblings*, others serve the same port: connections are told to go away at once, and find one of them.
+        NOT_SERVING would keep a client that has this one address waiting for the very process that leaves.
 
         Idempotent. Cancelling it stops at once.
         """
         server, self._server = self._server, None
         if server is None:
             return
+        grace = self._settings.stop_grace.total_seconds()
         try:
-            await self.health.drain()
-            await self._clock.sleep(self._settings.drain_wait)
-            self._watches.drain()
-            await server.stop(self._settings.stop_grace.total_seconds())
+            if siblings:
+                going = asyncio.ensure_future(server.stop(grace))
+                await self._clock.sleep(_GOING)
+                await self.health.drain()
+                self._watches.drain()
+                await going
+            else:
+                await self.health.drain()
+                await self._clock.sleep(self._settings.drain_wait)
+                self._watches.drain()
+                await server.stop(grace)
         except asyncio.CancelledError:
             await server.stop(None)
             raise

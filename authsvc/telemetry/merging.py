@@ -32,7 +32,7 @@ _Series = tuple[str, tuple[tuple[str, str], ...]]
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """What one process said of itself. `process` tells it from the one that had its name before."""
+    """What one process said of itself; no two processes have the same `process`."""
 
     process: str
     text: bytes
@@ -63,15 +63,16 @@ class Totals:
     """The sums over processes that come and go, by name."""
 
     def __init__(self) -> None:
-        self._last: dict[str, tuple[str, _Families]] = {}
+        self._last: dict[str, _Families] = {}
         self._gone: _Families = {}
 
-    def take(self, name: str, page: Page) -> None:
-        """Remember what the process called *name* says; what its predecessor had counted stays counted."""
-        before = self._last.get(name)
-        if before is not None and before[0] != page.process:
-            _add(self._gone, before[1])
-        self._last[name] = page.process, _read(page.text)
+    def take(self, page: Page) -> None:
+        """Remember what a process says."""
+        self._last[page.process] = _read(page.text)
+
+    def settle(self, process: str) -> None:
+        """Keep only the sums of a process that will say nothing more."""
+        _add(self._gone, self._last.pop(process, {}))
 
     def merge(self, own: bytes, pages: Mapping[str, Page], *, owner: str) -> bytes:
         """
@@ -81,10 +82,10 @@ class Totals:
         """
         present = {owner: _read(own)}
         for name, page in pages.items():
-            self.take(name, page)
-            present[name] = self._last[name][1]
+            self.take(page)
+            present[name] = self._last[page.process]
         total: _Families = {}
-        for families in (present[owner], self._gone, *(families for _, families in self._last.values())):
+        for families in (present[owner], self._gone, *self._last.values()):
             _add(total, families)
         _add_gauges(total, present)
         registry = CollectorRegistry()

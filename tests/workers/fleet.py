@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from threading import Event, Thread
+from typing import Any, Final, Self
 
 import grpc
 from prometheus_client.parser import text_string_to_metric_families
@@ -40,12 +41,12 @@ def is_alive(pid: int) -> bool:
 class Connection:
     """One connection of its own: it shares no subchannel, so a worker of its own is picked for it."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *options: tuple[str, int | str]) -> None:
         self._channel = grpc.insecure_channel(
             target,
             options=[
                 ("grpc.use_local_subchannel_pool", 1),
-                ("grpc.enable_retries", 0),
+                *(options or (("grpc.enable_retries", 0),)),
                 ("grpc.initial_reconnect_backoff_ms", 100),
                 ("grpc.max_reconnect_backoff_ms", 500),
             ],
@@ -75,6 +76,51 @@ class Connection:
         except grpc.RpcError as error:
             return refusal(error).reason
         return str(response.session_id)
+
+
+class Steady:
+    """
+    A client with one connection that verifies a token all the time, with what a sensible client has: round_robin, health
+    checks, retries of UNAVAILABLE and CANCELLED.
+    """
+
+    CONFIG: Final = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "healthCheckConfig": {"serviceName": ""},
+        "methodConfig": [
+            {
+                "name": [{}],
+                "retryPolicy": {
+                    "maxAttempts": 5,
+                    "initialBackoff": "0.05s",
+                    "maxBackoff": "1s",
+                    "backoffMultiplier": 2,
+                    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
+                },
+            }
+        ],
+    }
+
+    def __init__(self, target: str, token: str) -> None:
+        self.outcomes: list[str] = []
+        self._over = Event()
+        self._client = Connection(
+            target, ("grpc.enable_retries", 1), ("grpc.service_config", json.dumps(self.CONFIG))
+        )
+        self._thread = Thread(target=self._run, args=(token,))
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+        self._client.close()
+
+    def _run(self, token: str) -> None:
+        while not self._over.wait(0.005):
+            self.outcomes.append(self._client.verdict(token))
 
 
 class Fleet:

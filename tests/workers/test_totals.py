@@ -71,12 +71,17 @@ def test_counters_never_go_back() -> None:
 
 def test_last_words_are_counted_once() -> None:
     """
-    What a process says at its end replaces what it had said before, also after its successor has its name.
+    What a process says at its end replaces what it had said before, also after its successor has its name; settled,
+    it stays in the sums.
     """
     totals = Totals()
     totals.merge(EMPTY, {"a": page("1", calls=5)}, owner="supervisor")
-    totals.take("a", page("1", calls=8))
+    totals.merge(EMPTY, {"a": page("2", calls=1)}, owner="supervisor")
+    totals.take(page("1", calls=8))
 
+    assert calls(totals.merge(EMPTY, {"a": page("2", calls=1)}, owner="supervisor")) == 9.0
+    totals.settle("1")
+    totals.settle("nobody")
     assert calls(totals.merge(EMPTY, {"a": page("2", calls=1)}, owner="supervisor")) == 9.0
 
 
