@@ -6,6 +6,7 @@ write. Writes go through the one `Writer`.
 """
 
 import asyncio
+from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Self, TypeVar
@@ -21,6 +22,8 @@ from authsvc.storage.versions import check_schema
 from authsvc.storage.writer import Writer
 
 T = TypeVar("T")
+# A caller hears within a second that the record is not there (DESIGN section 11).
+_ANSWER_S = 0.9
 
 
 class SqliteStore(SqlStore):
@@ -70,12 +73,12 @@ class SqliteRunner:
         if self._closed:
             raise StoreUnavailable("the store is closed")
         self._file.check()
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit)
+        return await _in_time(asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit))
 
     async def write(self, unit: WriteUnit[T]) -> Written[T]:
         """See `Writer.run`; a write into a file that was replaced meanwhile is not acknowledged."""
         self._file.check()
-        written = await self._writer.run(unit)
+        written = await _in_time(self._writer.run(unit))
         self._file.check()
         return written
 
@@ -97,3 +100,19 @@ class SqliteRunner:
                     connection.exec_driver_sql("ROLLBACK")
         except DRIVER_ERRORS as error:
             raise unavailable(error) from None
+
+
+async def _in_time(work: Awaitable[T]) -> T:
+    """
+    Return what *work* returns.
+
+    Raises:
+        StoreUnavailable: it takes too long, whatever another process does to the file; it still runs to its end.
+
+    """
+    try:
+        async with asyncio.timeout(_ANSWER_S):
+            return await work
+    except TimeoutError:
+        pass
+    raise StoreUnavailable("the database did not answer in time")

@@ -31,8 +31,8 @@ BATCH_LIMIT = 64
 # More waiting than this is an overload that should be refused while the caller still waits.
 QUEUE_LIMIT = 10_000
 # Another process may hold the write lock. SQLite's own busy handler sleeps up to 100 ms between tries and starves
-# beside a busy neighbour, so we knock often ourselves: about 0.9 s in all (DESIGN section 11: refused in < 1 s).
-_LOCK_TRIES = 450
+# beside a busy neighbour, so we knock often ourselves: about 0.6 s in all (DESIGN section 11: refused in < 1 s).
+_LOCK_TRIES = 300
 _LOCK_PAUSE_S = 0.002
 
 
