@@ -12,7 +12,7 @@ of it: that is read when it is sent.
 import asyncio
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -31,6 +31,8 @@ HEARTBEAT = timedelta(milliseconds=900)
 _WOKEN_AT_ONCE = 50
 # What was made for one position is kept for others that stand there; some 70 kB each at most.
 _KEPT = 64
+# More facts than this in a message are paced like the parts of a snapshot.
+_LONG = 100
 # The longest pause between two broadcasts; it is as long as the last one took.
 _LONGEST_PAUSE = timedelta(milliseconds=200)
 
@@ -59,8 +61,8 @@ class WatchSettings:
     """
     The bounds of one process.
 
-    `blocked_for` is how long a message may wait for its reader; `sending_parts` how many snapshot parts are on their
-    way at once, some 80 kB each; `store_reads` how many pages of the log are read at once for watchers that come
+    `blocked_for` is how long a message may wait for its reader; `sending_parts` how many snapshot parts and other
+    long messages are on their way at once, some 80 kB each; `store_reads` how many pages of the log are read at once for watchers that come
     from far behind.
     """
 
@@ -258,6 +260,9 @@ class Watches:
         return self._draining
 
 
+_Made = tuple[T, Cursor, bool]
+
+
 class Broadcast(Generic[T]):
     """Messages in one form, each made once for all who stand where it begins."""
 
@@ -266,7 +271,7 @@ class Broadcast(Generic[T]):
         self._tail = watches.tail
         self._form = form
         self._snapshots = Snapshots(log=watches.log, clock=watches.clock, form=form)
-        self._made: OrderedDict[Cursor, tuple[T, Cursor]] = OrderedDict()
+        self._made: OrderedDict[Cursor, _Made[T]] = OrderedDict()
         self._parts = asyncio.Semaphore(watches.settings.sending_parts)
         self._reads = asyncio.Semaphore(watches.settings.store_reads)
         watches.on_tick.append(self._snapshots.expire)
@@ -307,17 +312,18 @@ class Broadcast(Generic[T]):
                 watcher.at = resume_from
             assert watcher.at is not None
             while not self._watches.draining:
-                message, watcher.at = await self._after(watcher.at)
-                self._watches.sending(watcher)
-                yield message, self._tail.age()
-                self._watches.taken(watcher)
+                message, watcher.at, is_long = await self._after(watcher.at)
+                async with self._parts if is_long else nullcontext():
+                    self._watches.sending(watcher)
+                    yield message, self._tail.age()
+                    self._watches.taken(watcher)
                 await self._watches.news(watcher.at)
             yield self._form(GoAway(watcher.at)), self._tail.age()
         finally:
             self._watches.leave(watcher)
 
-    async def _after(self, at: Cursor) -> tuple[T, Cursor]:
-        """Return what takes a reader on from *at*, and where to; a heartbeat if there is nothing."""
+    async def _after(self, at: Cursor) -> _Made[T]:
+        """Return what takes a reader on from *at*, where to, and whether it is long; a heartbeat if there is nothing."""
         known = self._tail.view.known
         if known is None or known.incarnation != at.incarnation:
             raise CursorExpired
@@ -329,19 +335,19 @@ class Broadcast(Generic[T]):
         async with self._reads:
             return self._kept(at, known) or await self._make(at)
 
-    def _kept(self, at: Cursor, known: Cursor) -> tuple[T, Cursor] | None:
+    def _kept(self, at: Cursor, known: Cursor) -> _Made[T] | None:
         made = self._made.get(at)
         # A heartbeat is one only as long as there is nothing to tell.
         return None if made is None or (made[1] == at and at != known) else made
 
-    async def _make(self, at: Cursor) -> tuple[T, Cursor]:
+    async def _make(self, at: Cursor) -> _Made[T]:
         facts, position = await self._tail.facts_after(at.position)
         known = self._tail.view.known
         if known is None or known.incarnation != at.incarnation:  # while the store was read
             raise CursorExpired
         through = Cursor(at.incarnation, position)
         message = Changes(tuple(fact for fact in facts if is_public(fact)), through)
-        self._made[at] = made = (self._form(message), through)
+        self._made[at] = made = (self._form(message), through, len(facts) > _LONG)
         self._made.move_to_end(at)
         while len(self._made) > _KEPT:
             self._made.popitem(last=False)
