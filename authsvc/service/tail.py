@@ -146,9 +146,13 @@ class LogTail:
 
     async def wait_change(self, *, limit: timedelta) -> bool:
         """Return True after the next successful poll, False if *limit* passes first."""
+        return await wait_within(self.next_change(), clock=self._clock, limit=limit)
+
+    def next_change(self) -> "asyncio.Future[None]":
+        """Return what is done after the next successful poll; all who ask share it, so nobody may cancel it."""
         if self._changed is None:
             self._changed = asyncio.get_running_loop().create_future()
-        return await wait_within(self._changed, clock=self._clock, limit=limit)
+        return self._changed
 
     @property
     def remembers_after(self) -> int:

@@ -203,12 +203,14 @@ class Watches:
             left = timedelta(seconds=tick_at - self.clock.elapsed())
             if left <= timedelta(0):
                 return True
-            changed = asyncio.ensure_future(self.tail.wait_change(limit=left))
-            either: set[asyncio.Future[Any]] = {changed, draining}
+            # Asked for before anything else can run: a change between the look above and the wait would be missed.
+            changed = self.tail.next_change()
+            timer = asyncio.ensure_future(self.clock.sleep(left))
+            either: set[asyncio.Future[Any]] = {changed, draining, timer}
             try:
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             finally:
-                changed.cancel()
+                timer.cancel()
         return self.clock.elapsed() >= tick_at  # also while the log moves all the time
 
     async def _wake(self) -> None:
