@@ -14,8 +14,8 @@ from authsvc.domain.errors import StoreUnavailable
 from authsvc.ports import Clock, Entropy, Event, Housekeeping, Observer
 
 # Rows per transaction. docs/operations/backup.md states how long one holds the writer.
-BATCH = 500
-# Between two batches: at most some 5,000 rows a second, and the writer is free for nearly all of the time.
+BATCH = 100
+# Between two batches: at most some 1,000 rows a second, and the writer is free for nearly all of the time.
 PAUSE = timedelta(milliseconds=100)
 INTERVAL = timedelta(minutes=10)
 
