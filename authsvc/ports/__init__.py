@@ -1,0 +1,53 @@
+"""
+What the use cases need of the world, as Protocols whose docstrings state the obligations.
+
+Absence is an ordinary answer (`None`, `False`); exceptions are the domain's own. An adapter translates its driver's
+errors: above it only `StoreUnavailable` and the errors of `domain.errors` exist. Every method may be cancelled by
+its caller; a write that was begun then still completes or rolls back as a whole.
+"""
+
+from authsvc.ports.keys import KeyMaterial, Rings, Sealer, Signer, VerificationKey
+from authsvc.ports.observation import CallRecord, Event, Observer
+from authsvc.ports.outcomes import (
+    Opened,
+    Opening,
+    Rotation,
+    RotationRefused,
+    SessionQuery,
+    SigningKeyRecord,
+    T_co,
+    UserIsBlocked,
+    Written,
+)
+from authsvc.ports.store import Housekeeping, KeyStore, RevocationLog, SessionStore, Store
+from authsvc.ports.wechat import CodeSession, WeChat
+from authsvc.ports.world import Clock, Entropy
+
+__all__ = [
+    "CallRecord",
+    "Clock",
+    "CodeSession",
+    "Entropy",
+    "Event",
+    "Housekeeping",
+    "KeyMaterial",
+    "KeyStore",
+    "Observer",
+    "Opened",
+    "Opening",
+    "RevocationLog",
+    "Rings",
+    "Rotation",
+    "RotationRefused",
+    "Sealer",
+    "SessionQuery",
+    "SessionStore",
+    "Signer",
+    "SigningKeyRecord",
+    "Store",
+    "T_co",
+    "UserIsBlocked",
+    "VerificationKey",
+    "WeChat",
+    "Written",
+]
