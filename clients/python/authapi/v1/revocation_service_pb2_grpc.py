@@ -68,8 +68,8 @@ class RevocationServiceServicer(object):
 
         Idempotent: yes.
 
-        Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, NOT_FRESH, STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED,
-        CALLER_FORBIDDEN, INTERNAL.
+        Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, RATE_LIMITED (too many watchers here), NOT_FRESH,
+        STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN, INTERNAL.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

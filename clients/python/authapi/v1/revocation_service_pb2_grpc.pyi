@@ -82,8 +82,8 @@ class RevocationServiceStub(typing.Generic[_RevocationServiceWatchRevocationsTyp
 
     Idempotent: yes.
 
-    Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, NOT_FRESH, STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED,
-    CALLER_FORBIDDEN, INTERNAL.
+    Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, RATE_LIMITED (too many watchers here), NOT_FRESH,
+    STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN, INTERNAL.
     """
 
 RevocationServiceAsyncStub: typing_extensions.TypeAlias = RevocationServiceStub[
@@ -123,8 +123,8 @@ class RevocationServiceServicer(metaclass=abc.ABCMeta):
 
         Idempotent: yes.
 
-        Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, NOT_FRESH, STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED,
-        CALLER_FORBIDDEN, INTERNAL.
+        Reasons: INVALID_FIELD, CURSOR_EXPIRED, WATCHER_TOO_SLOW, RATE_LIMITED (too many watchers here), NOT_FRESH,
+        STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN, INTERNAL.
         """
 
 def add_RevocationServiceServicer_to_server(servicer: RevocationServiceServicer, server: typing.Union[grpc.Server, grpc.aio.Server]) -> None: ...
