@@ -20,12 +20,13 @@ from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.ports import Clock, Entropy, Observer, Written
+from authsvc.storage.postgres_batches import Batches, SharedTx
 from authsvc.storage.postgres_faults import DRIVER_ERRORS, Fault, judge, unavailable
 from authsvc.storage.postgres_listen import CHANNEL, Listener
 from authsvc.storage.postgres_pool import ANSWER_WITHIN, Leased, Pool
 from authsvc.storage.schema import log_head
 from authsvc.storage.store import SqlStore, ensure_head
-from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Tx, View, WriteUnit
+from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Shared, Tx, View, WriteUnit
 from authsvc.storage.versions import SchemaNotCurrent, SchemaState, state_in
 
 T = TypeVar("T")
@@ -50,6 +51,8 @@ _TRIES = 12
 # What must be left of the time for another try; after a lock, enough to wait for it once more.
 _TRY_SHARE = 0.1
 _TRY_LOCK_SHARE = 0.5
+# And for a unit of a batch to be begun at all.
+_WORTH_SHARE = 0.25
 
 _CLOCK: Function[datetime] = func.clock_timestamp(type_=DateTime(timezone=True))
 _NOW = select(_CLOCK)
@@ -198,6 +201,15 @@ class PostgresRunner:
         self._answer_within_s = answer_within.total_seconds()
         self._begin_read = _BEGIN_READ + limits
         self._begin_write = _BEGIN_WRITE + limits
+        self._batches = Batches(
+            workers=max(1, pool_size // 2),
+            alone=self._alone,
+            together=self._together,
+            begin=self._begin_batch,
+            commit=self._commit,
+            full_limits=f"RELEASE unit; {limits}",
+            worth_s=_WORTH_SHARE * answer_within.total_seconds(),
+        )
         self._running: set[asyncio.Task[Any]] = set()
         self._closed = False
 
@@ -223,8 +235,10 @@ class PostgresRunner:
             Exception: whatever the unit raised; nothing of it was kept.
 
         """
-        done = await self._uncut(lambda: self._persist(lambda leased: self._perform(leased, unit)))
-        return Written(done.value, done.facts, Cursor(done.head.incarnation, done.head.position))
+        deadline = asyncio.get_running_loop().time() + self._answer_within_s
+        if isinstance(unit, Shared):
+            return await self._uncut(lambda: self._batches.run(unit, deadline))
+        return await self._uncut(lambda: self._alone(unit, deadline))
 
     async def close(self) -> None:
         """Finish what was begun; later units raise StoreUnavailable. Idempotent."""
@@ -277,10 +291,38 @@ class PostgresRunner:
         if not task.cancelled():
             task.exception()  # looked at, so that the loop does not complain where its caller has gone
 
-    async def _persist(self, attempt: Callable[[Leased], Awaitable[T]]) -> T:
+    async def _alone(self, unit: WriteUnit[T], deadline: float) -> Written[T]:
+        done = await self._persist(lambda leased: self._perform(leased, unit), deadline=deadline)
+        return Written(done.value, done.facts, Cursor(done.head.incarnation, done.head.position))
+
+    async def _together(self, attempt: Callable[[Leased], Awaitable[None]], deadline: float) -> None:
+        """Run a batch once: what comes of a failure is the batch's to decide."""
+        async with self.pool.lease(deadline) as leased:
+            try:
+                await attempt(leased)
+            except (*DRIVER_ERRORS, Overtaken) as error:
+                if judge(error) is Fault.GONE:
+                    self.pool.suspect()
+                await _roll_back(leased)
+                raise
+
+    async def _begin_batch(self, leased: Leased) -> Callable[[Connection], SharedTx]:
+        await leased.driver.execute(self._begin_write)
+        now = self._instant((await leased.connection.execute(_NOW)).scalar_one())
+
+        def make(connection: Connection) -> SharedTx:
+            # A ledger of its own: a login reads the head after it holds its user, not when a neighbour did.
+            ledger = PostgresLedger(connection)
+            return SharedTx(connection=connection, now=now, entropy=self._entropy, ledger=ledger)
+
+        return make
+
+    async def _persist(
+        self, attempt: Callable[[Leased], Awaitable[T]], *, deadline: float | None = None
+    ) -> T:
         """Run the attempt until it comes through, is refused, or there is no time left."""
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + self._answer_within_s
+        deadline = deadline or loop.time() + self._answer_within_s
         tries = 0
         while True:
             tries += 1
@@ -323,10 +365,10 @@ class PostgresRunner:
         except BaseException:
             await _roll_back(leased)
             raise
-        await self._commit(leased, facts=bool(done.facts))
+        await self._commit(leased, bool(done.facts))
         return done
 
-    async def _commit(self, leased: Leased, *, facts: bool) -> None:
+    async def _commit(self, leased: Leased, facts: bool) -> None:
         """
         Return once the transaction is durable.
 

@@ -24,7 +24,7 @@ from authsvc.ports import (
 from authsvc.storage import codes, endings, listings, log, logins, refreshes, signing_keys
 from authsvc.storage import retention as housekeeping
 from authsvc.storage.schema import log_head
-from authsvc.storage.tx import HEAD_ID, ReadUnit, Tx, WriteUnit, read_head
+from authsvc.storage.tx import HEAD_ID, ReadUnit, Shared, Tx, WriteUnit, read_head
 
 T = TypeVar("T")
 
@@ -69,17 +69,19 @@ class SqlStore:
     async def claim_code(self, *, app_id: str, code_hash: bytes, ttl: timedelta) -> bool:
         """See ports.SessionStore.claim_code."""
         written = await self._runner.write(
-            lambda tx: codes.claim_code(tx, app_id=app_id, code_hash=code_hash, ttl=ttl)
+            Shared(lambda tx: codes.claim_code(tx, app_id=app_id, code_hash=code_hash, ttl=ttl))
         )
         return written.value
 
     async def release_code(self, *, app_id: str, code_hash: bytes) -> None:
         """See ports.SessionStore.release_code."""
-        await self._runner.write(lambda tx: codes.release_code(tx, app_id=app_id, code_hash=code_hash))
+        await self._runner.write(
+            Shared(lambda tx: codes.release_code(tx, app_id=app_id, code_hash=code_hash))
+        )
 
     async def open_session(self, opening: Opening) -> Written[Opened | UserIsBlocked]:
         """See ports.SessionStore.open_session."""
-        return await self._runner.write(lambda tx: logins.open_session(tx, opening))
+        return await self._runner.write(Shared(lambda tx: logins.open_session(tx, opening)))
 
     async def rotate(
         self,
@@ -94,7 +96,7 @@ class SqlStore:
         presented = refreshes.Presented(
             token=token, apps=apps, mac_key_id=mac_key_id, jitter=jitter, client=client
         )
-        return await self._runner.write(lambda tx: refreshes.rotate(tx, presented))
+        return await self._runner.write(Shared(lambda tx: refreshes.rotate(tx, presented)))
 
     async def end_session(
         self,
@@ -107,8 +109,10 @@ class SqlStore:
     ) -> Written[int | None]:
         """See ports.SessionStore.end_session."""
         return await self._runner.write(
-            lambda tx: endings.end_session(
-                tx, session_id, reason=reason, by=by, nonce_hash=nonce_hash, fact_until=fact_until
+            Shared(
+                lambda tx: endings.end_session(
+                    tx, session_id, reason=reason, by=by, nonce_hash=nonce_hash, fact_until=fact_until
+                )
             )
         )
 

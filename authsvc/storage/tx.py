@@ -7,10 +7,10 @@ backend runs the very same ones. How transactions begin, batch and commit is the
 backend with concurrent writers runs a unit again whose INSERT met a unique violation; SQLite has one writer at a time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection, insert, select, update
 
@@ -133,19 +133,7 @@ class Tx(View):
             app_filter=app_filter,
             fact_id=self.entropy.token_bytes(FACT_ID_BYTES),
         )
-        self.connection.execute(
-            _ADD_FACT,
-            {
-                "position": fact.position,
-                "fact_id": fact.fact_id,
-                "kind": fact.kind.value,
-                "target": fact.target,
-                "reason": int(fact.reason),
-                "useful_until": fact.useful_until,
-                "app_filter": fact.app_filter,
-                "written_at": self.now,
-            },
-        )
+        add_facts(self.connection, [fact], written_at=self.now)
         self.facts.append(fact)
         return fact
 
@@ -156,6 +144,41 @@ class Tx(View):
 
 ReadUnit = Callable[[View], T]
 WriteUnit = Callable[[Tx], T]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[T]):
+    """
+    A write unit that takes no notice of the positions of its facts.
+
+    So a backend may run it in one transaction with others, which are assigned together, when all have run.
+    """
+
+    unit: WriteUnit[T]
+
+    def __call__(self, tx: Tx) -> T:
+        """Run the unit."""
+        return self.unit(tx)
+
+
+def add_facts(connection: Connection, facts: Sequence[Fact], *, written_at: datetime) -> None:
+    """Put facts that have their positions into the log."""
+    connection.execute(
+        _ADD_FACT,
+        [
+            {
+                "position": fact.position,
+                "fact_id": fact.fact_id,
+                "kind": fact.kind.value,
+                "target": fact.target,
+                "reason": int(fact.reason),
+                "useful_until": fact.useful_until,
+                "app_filter": fact.app_filter,
+                "written_at": written_at,
+            }
+            for fact in facts
+        ],
+    )
 
 
 def read_head(connection: Connection, *, lock: bool = False) -> LogHead:
