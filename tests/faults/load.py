@@ -124,10 +124,10 @@ class Load:
         while not stopping.is_set():
             grant = await self._login(user)
             if grant is None:
-                await real.pause(0.1)
+                await self._return()
+                await real.pause(0.05)
                 continue
             device = Device([grant])
-            self._living.append(device)
             for _ in range(self._random.randrange(3, 15)):
                 if device.over or stopping.is_set():
                     break
@@ -138,6 +138,19 @@ class Load:
                 await self._end(device)
             elif not device.over and fate > 0.9 and len(device.line) > 2:
                 await self._steal(device)
+            elif not device.over:
+                self._living.append(device)
+
+    async def _return(self) -> None:
+        """Take up a device that was put away, as one does while nobody can log in."""
+        if not self._living:
+            return
+        device = self._living.popleft()
+        if self._random.random() < 0.3:
+            await self.recorder.revoke(self.ring, device.held, self._random.choice(_HOW))
+        await self._refresh(device)
+        if not device.over:
+            self._living.append(device)
 
     async def _login(self, user: str) -> Grant | None:
         code = await self.mint(user)
@@ -227,8 +240,10 @@ class Load:
             await real.pause(self._step_s)
 
     async def _watch(self, stopping: asyncio.Event) -> None:
-        """Ask about the dead, again and again."""
+        """Ask about the dead, again and again; and for the keys, from time to time."""
         while not stopping.is_set():
+            if self._random.random() < 0.05:
+                await self.recorder.jwks(self.ring)
             if self._dead:
                 await self.recorder.verify(
                     self._random.choice(self.verifiers), self._random.choice(self._dead)

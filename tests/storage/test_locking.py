@@ -1,0 +1,37 @@
+"""A unit of work that writes is alone on the file from its first look on, over all processes."""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from authsvc.storage import SqliteStore
+from authsvc.storage.tx import Tx, read_head
+from tests.storage.conformance.world import World
+from tests.storage.faults import runner_of
+from tests.storage.sqlite_backend import SqliteBackend
+
+
+@pytest.fixture
+def backend(tmp_path: Path, migrated_file: Path) -> SqliteBackend:
+    return SqliteBackend(tmp_path, template=migrated_file)
+
+
+async def test_nobody_else_writes_between_a_units_looks(world: World, backend: SqliteBackend) -> None:
+    """
+    While a unit has only read so far, another process cannot begin to write: so what it read still holds when it
+    writes, and it is never refused for having read too early (pitfalls page, SQL: BEGIN IMMEDIATE).
+    """
+    assert isinstance(world.store, SqliteStore)
+
+    def look(tx: Tx) -> str:
+        read_head(tx.connection)
+        with contextlib.closing(sqlite3.connect(backend.path, timeout=0, isolation_level=None)) as other:
+            try:
+                other.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError as error:
+                return error.sqlite_errorname
+        return "wrote beside us"
+
+    assert (await runner_of(world.store).write(look)).value == "SQLITE_BUSY"
