@@ -5,6 +5,7 @@ import json
 import socket
 import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -30,7 +31,11 @@ OPTIONS = [
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
 ]
-_CALLERS = 8
+_CALLERS = 3
+_CHECKS = {
+    "VerifyToken": pb.VerifyTokenRequest(access_token="junk"),
+    "BatchVerifyTokens": pb.BatchVerifyTokensRequest(requests=[pb.VerifyTokenRequest(access_token="junk")]),
+}
 
 
 def paths(entry: dict[str, Any]) -> list[str]:
@@ -98,10 +103,15 @@ async def test_grpc_understands_it(running: Served) -> None:
 
 
 class Load:
-    """Callers that call one after another over one channel, until told to stop."""
+    """
+    Callers that call one after another over one channel, until told to stop.
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    *check* is its own way to verify, so that a server's counts tell whose calls reach it.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, check: str) -> None:
         self.outcomes: Counter[str] = Counter()
+        self._check = check
         self._auth: Any = auth_service_pb2_grpc.AuthServiceStub(channel)
         self._keys: Any = key_service_pb2_grpc.KeyServiceStub(channel)
         self._stopping = False
@@ -121,7 +131,7 @@ class Load:
                 elif turn % 50 == 25:
                     await self._keys.GetJwks(key_service_pb2.GetJwksRequest())
                 else:
-                    await self._auth.VerifyToken(pb.VerifyTokenRequest(access_token="junk"))
+                    await getattr(self._auth, self._check)(_CHECKS[self._check])
             except grpc.aio.AioRpcError as error:
                 self.outcomes[f"{error.code().name}: {error.details()}"] += 1
             else:
@@ -138,11 +148,13 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def calls_served(process: Running) -> int:
+def is_called(process: Running) -> bool:
+    """Whether the calls of every load reach it."""
     with urllib.request.urlopen(process.addresses()["ops"] + "/metrics", timeout=10) as page:  # noqa: S310 - loopback
-        lines = page.read().decode().splitlines()
-    counts = [line for line in lines if line.startswith("authsvc_calls_total{") and "VerifyToken" in line]
-    return sum(int(float(line.rsplit(" ", 1)[1])) for line in counts)
+        counts = [
+            line for line in page.read().decode().splitlines() if line.startswith("authsvc_calls_total{")
+        ]
+    return all(any(f'/{check}"' in count for count in counts) for check in _CHECKS)
 
 
 def replica(site: Site, folder: Path, port: int, drain_wait: str) -> Running:
@@ -152,13 +164,16 @@ def replica(site: Site, folder: Path, port: int, drain_wait: str) -> Running:
 
 
 def restart(site: Site, process: Running, port: int, drain_wait: str) -> Running:
-    """Stop a replica as an operator does, start it again, and wait until clients call it."""
+    """Stop a replica as an operator does, start it again, and wait until both clients call it."""
     assert process.stop() == 0
     again = replica(site, process.folder, port, drain_wait)
-    wait_until(
-        lambda: calls_served(again) > 0, what="clients call the restarted replica", patience_s=PATIENCE_S
-    )
+    wait_until(lambda: is_called(again), what="clients call the restarted replica", patience_s=PATIENCE_S)
     return again
+
+
+def end_all(replicas: Sequence[Running]) -> None:
+    for one in replicas:
+        one.end()
 
 
 @pytest.mark.parametrize(
@@ -179,11 +194,11 @@ async def test_rolling_restarts_fail_no_call(tmp_path: Path, restarts: int, drai
     target = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in ports)
     with ExitStack() as stack:
         replicas = [replica(site, tmp_path / f"r{n}", port, drain_wait) for n, port in enumerate(ports)]
-        stack.callback(lambda: [one.end() for one in replicas])
+        stack.callback(end_all, replicas)
         for one in replicas:
             one.addresses()
         async with channel_of(target, CONFIG) as shipped, channel_of(target, without_retries()) as bare:
-            loads = [Load(shipped), Load(bare)]
+            loads = [Load(shipped, "VerifyToken"), Load(bare, "BatchVerifyTokens")]
             for turn in range(restarts):
                 which = turn % 2
                 replicas[which] = await asyncio.to_thread(
