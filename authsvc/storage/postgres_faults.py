@@ -19,7 +19,6 @@ DRIVER_ERRORS = (
     EOFError,
 )
 
-_UNDEFINED_TABLE = "42P01"
 # unique_violation: somebody else made what the unit did not find. feature_not_supported is what "cached plan must not change result type" comes as, once, after a migration.
 _LOCKED = "55P03"
 _ROLLED_BACK = frozenset({"23505", "0A000"})
@@ -65,11 +64,6 @@ def unavailable(error: BaseException) -> StoreUnavailable:
     code = _sqlstate(origin)
     kind = type(origin).__name__
     return StoreUnavailable(f"the record did not answer: {kind}" + (f" ({code})" if code else ""))
-
-
-def is_missing_table(error: BaseException) -> bool:
-    """Tell whether the statement named a table that is not there."""
-    return _sqlstate(_origin(error)) == _UNDEFINED_TABLE
 
 
 def _origin(error: BaseException) -> BaseException:

@@ -8,7 +8,7 @@ of an outage one connection at a time is tried, and all who come meanwhile share
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -71,12 +71,11 @@ def engine_for(url: str, *, timeout_s: float) -> AsyncEngine:
 
 @dataclass(slots=True)
 class Pool:
-    """At most *size* connections to one server. `on_outage` is told when the server falls silent, and when it is back."""
+    """At most *size* connections to one server; each lease is answered or cut within its deadline."""
 
     url: str
     size: int
     answer_within: timedelta = ANSWER_WITHIN
-    on_outage: Callable[[bool], None] = lambda _: None
     _engine: AsyncEngine = field(init=False)
     _slots: asyncio.Semaphore = field(init=False)
     _idle: list[Leased] = field(default_factory=list)
@@ -179,13 +178,10 @@ class Pool:
             return
         self._idle.append(knock.result())
         self._suspect = False
-        self.on_outage(False)
 
     def _suspected(self) -> None:
         """Throw away idle connections: they lead to the same server. The next one is tried alone."""
-        if not self._suspect:
-            self._suspect = True
-            self.on_outage(True)
+        self._suspect = True
         for leased in self._idle:
             leased.driver.terminate()
 
