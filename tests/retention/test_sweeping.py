@@ -18,7 +18,16 @@ MONTH = timedelta(days=30)
 class Rows:
     """Implements ports.Housekeeping over three numbers; `log` is what was asked, and when."""
 
-    def __init__(self, clock: FakeClock, *, sessions: int = 0, codes: int = 0, facts: int = 0) -> None:
+    def __init__(
+        self,
+        clock: FakeClock,
+        *,
+        sessions: int = 0,
+        codes: int = 0,
+        facts: int = 0,
+        takes: timedelta = timedelta(0),
+    ) -> None:
+        self._takes = takes
         self.left = {"sessions": sessions, "codes": codes, "facts": facts}
         self.log: list[tuple[str, float]] = []
         self.errors: list[Exception] = []
@@ -41,6 +50,7 @@ class Rows:
         self.log.append((kind, self._clock.elapsed()))
         if self.errors:
             raise self.errors.pop()
+        self._clock.advance(self._takes)
         taken = min(limit, self.left[kind])
         self.left[kind] -= taken
         return taken
@@ -79,6 +89,19 @@ async def test_a_round_takes_everything_in_batches_with_the_writer_free_between_
     assert all(later - earlier >= PAUSE.total_seconds() for earlier, later in pairwise(times))
     (event,) = observer.named("retention.swept")
     assert dict(event.fields) == {"sessions": 2 * BATCH, "login_codes": 1, "facts": BATCH + 7}
+
+
+async def test_a_slow_record_gets_longer_pauses() -> None:
+    """After a batch that took a second the writer is left alone for four."""
+    clock = FakeClock()
+    rows = Rows(clock, sessions=BATCH, takes=timedelta(seconds=1))
+    retention, _ = sweeper(rows, clock)
+    sweeping = asyncio.create_task(retention.sweep())
+    await run_for(clock, timedelta(seconds=10))
+    first, second = [at for kind, at in rows.log if kind == "sessions"]
+    assert second - first >= 5
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
 
 
 async def test_a_round_that_found_nothing_says_nothing() -> None:
