@@ -4,7 +4,7 @@ import asyncio
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -99,7 +99,7 @@ def stated(page: Path) -> dict[str, tuple[int, int]]:
     ids=["sqlite", "postgres"],
 )
 async def test_growth_is_what_the_page_says(
-    tmp_path: Path, engine: Callable[[Path], "contextmanager[tuple[str, Size]]"], column: int
+    tmp_path: Path, engine: Callable[[Path], AbstractContextManager[tuple[str, Size]]], column: int
 ) -> None:
     """
     Within a quarter: pages fill unevenly, and indexes on random ids differ from run to run.
