@@ -21,26 +21,6 @@ from tests.faults import real
 from tests.faults.history import Call, History, Kind, Outcome
 
 _SHIPPED = Path(__file__).parents[2] / "clients" / "service_config.json"
-_RETRIED = ("RefreshToken", "VerifyToken", "BatchVerifyTokens", "Revoke")
-_OWN_CONFIG: dict[str, Any] = {
-    "loadBalancingConfig": [{"round_robin": {}}],
-    "healthCheckConfig": {"serviceName": ""},
-    "methodConfig": [
-        {
-            "name": [
-                *({"service": "authapi.v1.AuthService", "method": method} for method in _RETRIED),
-                {"service": "authapi.v1.KeyService"},
-            ],
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.05s",
-                "maxBackoff": "0.5s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
-            },
-        }
-    ],
-}
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 100),
@@ -49,8 +29,8 @@ _OPTIONS = (
 
 
 def service_config() -> str:
-    """Return what the clients ship; until they do, the same rules: round robin by health, retries, none for Login."""
-    return _SHIPPED.read_text("utf-8") if _SHIPPED.exists() else json.dumps(_OWN_CONFIG)
+    """Return what the clients ship: round robin by health, retries, none for Login."""
+    return _SHIPPED.read_text("utf-8")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +42,9 @@ class Door:
     label: str
     channel: grpc.aio.Channel
     verifier: str = ""
-    auth: AuthServiceStub = field(init=False)
-    keys: KeyServiceStub = field(init=False)
+    # Any: the stubs' types know of the blocking flavour only.
+    auth: Any = field(init=False)
+    keys: Any = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "auth", AuthServiceStub(self.channel))
@@ -118,20 +99,20 @@ class Recorder:
     async def login(self, door: Door, *, user: str, code: str) -> Grant | None:
         request = pb.LoginRequest(app_id=D1, mini_program_code=code)
         facts = {"user": user, "presented": self.label(code, "code")}
-        return await self._granting(Kind.LOGIN, door, door.auth.Login, request, user, facts)
+        return await self._granting(Kind.LOGIN, door, door.auth.Login, request, facts)
 
     async def refresh(self, door: Door, grant: Grant, *, lose_after: float | None = None) -> Grant | None:
         """Present the grant's refresh token; with *lose_after* the caller leaves after so many seconds."""
         request = pb.RefreshTokenRequest(refresh_token=grant.refresh_token)
         facts = {"user": grant.user, "session": grant.session, "presented": grant.refresh}
         return await self._granting(
-            Kind.REFRESH, door, door.auth.RefreshToken, request, grant.user, facts, lose_after=lose_after
+            Kind.REFRESH, door, door.auth.RefreshToken, request, facts, lose_after=lose_after
         )
 
     async def refresh_forged(self, door: Door, text: str) -> None:
         request = pb.RefreshTokenRequest(refresh_token=text)
         facts = {"presented": self.label(text, "forged-"), "session": "forged"}
-        await self._granting(Kind.REFRESH, door, door.auth.RefreshToken, request, "", facts)
+        await self._granting(Kind.REFRESH, door, door.auth.RefreshToken, request, facts)
 
     async def verify(
         self, door: Door, grant: Grant, *, at_least: tuple[types_pb2.Cursor, int] | None = None
@@ -147,12 +128,13 @@ class Recorder:
 
     async def revoke(self, door: Door, grant: Grant, how: str) -> tuple[Call, types_pb2.Cursor] | None:
         """Revoke by *how*: `access_token`, `refresh_token`, `session_id`, or `user` (all sessions)."""
-        target: dict[str, Any] = {
+        targets: dict[str, dict[str, Any]] = {
             "access_token": {"access_token": grant.access_token},
             "refresh_token": {"refresh_token": grant.refresh_token},
             "session_id": {"session_id": grant.session_id},
             "user": {"user": pb.UserTarget(user_id=grant.user_id)},
-        }[how]
+        }
+        target = targets[how]
         everything = how == "user"
         facts: dict[str, Any] = {"user": grant.user, "session": "" if everything else grant.session}
         answer: list[pb.RevokeResponse] = []
@@ -185,7 +167,6 @@ class Recorder:
         door: Door,
         method: Callable[..., Awaitable[Any]],
         request: Any,
-        user: str,
         facts: dict[str, Any],
         *,
         lose_after: float | None = None,
@@ -193,7 +174,7 @@ class Recorder:
         granted: list[Grant] = []
 
         def read(response: Any) -> dict[str, Any]:
-            grant = self._grant(response, user=user)
+            grant = self._grant(response, user=facts.get("user", ""))
             granted.append(grant)
             given = {"session": grant.session, "access": grant.access, "refresh": grant.refresh}
             return {**given, "kid": _kid(grant.access_token), "expires_at": grant.expires_at}
@@ -226,11 +207,11 @@ class Recorder:
         lose_after: float | None = None,
     ) -> Call:
         number, start = next(self._numbers), real.now()
-        told: dict[str, Any]
+        told: dict[str, Any] = {}
         try:
             async with asyncio.timeout(lose_after):
                 response = await send()
-            told = {"outcome": Outcome.OK, **read(response)}
+            told = {"outcome": Outcome.OK} | read(response)
         except TimeoutError:
             told = {"outcome": Outcome.LOST, "reason": "left"}
         except asyncio.CancelledError:
@@ -277,7 +258,7 @@ def judge_error(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     What carries no ErrorInfo was made by a library: nobody knows what became of the call, unless it tells of an
     exception that escaped from the server.
     """
-    metadata = error.trailing_metadata() or ()
+    metadata: Any = error.trailing_metadata() or ()  # pairs, whatever its stubs say
     raw = next((value for key, value in metadata if key == "grpc-status-details-bin"), b"")
     info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
     delay = None

@@ -79,7 +79,9 @@ def revoked_stay_out(history: History, rules: Rules) -> Iterator[Violation]:
             if verdict.position is not None and verdict.position >= (revoke.position or 0):
                 why = "active although at_least covers the revocation"
             elif since - verdict.age_s > rules.rounding_s:
-                why = f"active by a log said to be read {since - verdict.age_s:.3f} s after the acknowledgement"
+                why = (
+                    f"active by a log said to be read {since - verdict.age_s:.3f} s after the acknowledgement"
+                )
             elif history.undisturbed_s(revoke.end, verdict.start, verdict.target) > rules.target_s:
                 why = f"active {since:.3f} s after the acknowledgement, in peace"
             elif since > rules.hard_bound_s + rules.rounding_s:
@@ -151,7 +153,9 @@ def newest_works(history: History, rules: Rules) -> Iterator[Violation]:
             continue
         reason = call.reason.removeprefix("SESSION_ENDED:")
         if reason == call.reason:
-            yield Violation("I4", held[1], call, "the newest token is refused, and not for the end of its session")
+            yield Violation(
+                "I4", held[1], call, "the newest token is refused, and not for the end of its session"
+            )
         elif reason in _NEVER:
             yield Violation("I4", held[1], call, f"an honest client's session ended as {reason or 'nothing'}")
         elif not causes.has(call, reason):
@@ -182,7 +186,12 @@ def keys_are_published(history: History, rules: Rules) -> Iterator[Violation]:
     for verdict in history.of(Kind.VERIFY):
         grant_of = by_access.get(verdict.presented)
         unknown = verdict.ok and not verdict.active and verdict.reason == "UNKNOWN_KEY"
-        if unknown and grant_of is not None and grant_of.end < verdict.start and verdict.end < verdict.expires_at:
+        if (
+            unknown
+            and grant_of is not None
+            and grant_of.end < verdict.start
+            and verdict.end < verdict.expires_at
+        ):
             yield Violation("I5", grant_of, verdict, "a verifier does not know the key")
     del rules
 
@@ -194,7 +203,9 @@ def codes_go_once(history: History, rules: Rules) -> Iterator[Violation]:
         by_code[call.presented].append(call)
     for code, calls in by_code.items():
         if history.arrivals.get(code, 0) > 1:
-            yield Violation("I6", calls[0], calls[-1], f"the code reached WeChat {history.arrivals[code]} times")
+            yield Violation(
+                "I6", calls[0], calls[-1], f"the code reached WeChat {history.arrivals[code]} times"
+            )
         opened = [call for call in calls if call.ok]
         for call in opened[1:]:
             if call.session != opened[0].session:

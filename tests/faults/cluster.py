@@ -7,7 +7,7 @@ Everything ends with `close`, and with the harness however that ends (`guardian`
 import asyncio
 import contextlib
 import json
-import random
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Sequence
@@ -32,6 +32,7 @@ _READY_WITHIN_S = 60.0
 _DOORS_PER_WORKER = 2
 # Below what the kernel hands out by itself, so that a port is still free when its replica comes back.
 _PORTS = range(20_000, 32_000)
+_PORT_DICE = real.dice(os.getpid())  # several harnesses on one machine must not choose alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,7 +48,9 @@ class Plan:
 class Replica:
     """One `authsvc serve`, which can be started again on the same port."""
 
-    def __init__(self, label: str, site: Site, *, workers: int, words: Sequence[str], guardian: Guardian) -> None:
+    def __init__(
+        self, label: str, site: Site, *, workers: int, words: Sequence[str], guardian: Guardian
+    ) -> None:
         self.label = label
         self.port = free_port()
         self.workers = workers
@@ -96,7 +99,7 @@ class Replica:
             return alive and http_call("GET", f"{given['ops']}/readyz").status == 200
         return False
 
-    def kill_worker(self, dice: random.Random) -> bool:
+    def kill_worker(self, dice: real.Dice) -> bool:
         """SIGKILL one worker; False if none serves just now."""
         pids = [pid for pid in self.worker_pids() if psutil.pid_exists(pid)]
         if not pids or self.workers == 1:
@@ -155,11 +158,15 @@ class Cluster:
             self.guardian.watch(process.pid)
 
     async def until_ready(self) -> None:
-        """Return once every replica is ready."""
+        """Return once every replica is ready; one that ended meanwhile is started again, as an init system does."""
         deadline = real.now() + _READY_WITHIN_S
         for one in self.replicas:
             while not await asyncio.to_thread(one.is_ready):
-                assert real.now() < deadline, f"{one.label} does not become ready: {one.running.stderr[-2000:]}"
+                said = one.running.stderr[-2000:]
+                assert real.now() < deadline, f"{one.label} does not become ready: {said}"
+                if not one.is_up:
+                    # A server that finds no database when it starts says so and ends.
+                    one.start_again()
                 await real.pause(0.05)
 
     @asynccontextmanager
@@ -247,9 +254,8 @@ def _end(replica: Replica) -> None:
 
 def free_port() -> int:
     """Return a port nobody listens on, which the kernel gives to nobody by itself."""
-    dice = random.SystemRandom()  # noqa: TID251 - several harnesses on one machine must not choose alike
     while True:
-        port = dice.choice(_PORTS)
+        port = _PORT_DICE.choice(_PORTS)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             return port

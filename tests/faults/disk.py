@@ -1,5 +1,7 @@
 """`python -m tests.faults.disk FILE COUNT`: logs in and out, and prints what was acknowledged; survives a sick disk."""
 
+# ruff: noqa: T201 - printing is what it is for
+
 import asyncio
 import os
 import sys

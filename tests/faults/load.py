@@ -7,7 +7,6 @@ the event that ends it; every step waits a little, so that the servers are busy 
 
 import asyncio
 import base64
-import random
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -74,7 +73,7 @@ class Load:
         self.ring = ring
         self.verifiers = verifiers
         self._wechat = wechat
-        self._random = random.Random(seed)  # noqa: S311, TID251 - a repeatable load
+        self._random = real.dice(seed)
         self._people = people
         self._step_s = step_s
         self._living: deque[Device] = deque(maxlen=_KEPT)

@@ -1,6 +1,7 @@
-"""The real clock of the harness: the one file here that touches it, because real processes are what is measured."""
+"""The real clock and the dice of the harness: the one file here that touches them, because real processes are measured."""
 
 import asyncio
+import random  # noqa: TID251 - see above
 import threading
 import time
 from typing import Self
@@ -10,6 +11,14 @@ from tests.faults.history import Interval
 _STEP_S = 0.005
 # A gap below this is ordinary scheduling; above it the machine stood still for us, and so perhaps for the servers.
 _STALL_S = 0.05
+
+
+Dice = random.Random
+
+
+def dice(seed: int) -> Dice:
+    """Return dice that fall alike for the same seed."""
+    return Dice(seed)
 
 
 def now() -> float:

@@ -25,16 +25,27 @@ class Play:
     def call(self, kind: Kind, at: float, **facts: Any) -> Call:
         facts.setdefault("target", "r0")
         facts.setdefault("outcome", Outcome.OK)
-        call = Call(number=next(self._numbers), kind=kind, start=at, end=at + facts.pop("takes", 0.1), **facts)
+        call = Call(
+            number=next(self._numbers), kind=kind, start=at, end=at + facts.pop("takes", 0.1), **facts
+        )
         self.history.calls.append(call)
         return call
 
     def login(self, at: float, session: str = "s1", **facts: Any) -> Call:
-        made = {"user": "u1", "presented": f"code-{session}", "access": f"{session}/a0", "refresh": f"{session}/r0"}
+        made = {
+            "user": "u1",
+            "presented": f"code-{session}",
+            "access": f"{session}/a0",
+            "refresh": f"{session}/r0",
+        }
         return self.call(Kind.LOGIN, at, session=session, kid="k1", expires_at=7200.0, **{**made, **facts})
 
     def refresh(self, at: float, old: int, new: int, session: str = "s1", **facts: Any) -> Call:
-        made = {"access": f"{session}/a{new}", "refresh": f"{session}/r{new}", "presented": f"{session}/r{old}"}
+        made = {
+            "access": f"{session}/a{new}",
+            "refresh": f"{session}/r{new}",
+            "presented": f"{session}/r{old}",
+        }
         return self.call(Kind.REFRESH, at, session=session, kid="k1", **{**made, **facts})
 
     def refused(self, at: float, old: int, reason: str, session: str = "s1", **facts: Any) -> Call:
@@ -48,6 +59,10 @@ class Play:
 
     def revoke(self, at: float, session: str = "s1", **facts: Any) -> Call:
         return self.call(Kind.REVOKE, at, session=session, **{"user": "u1", "position": 7, **facts})
+
+    def disturb(self, start: float, end: float) -> Interval:
+        self.history.disturbances.append(Interval(start, end))
+        return self.history.disturbances[-1]
 
     def jwks(self, at: float, *kids: str) -> Call:
         return self.call(Kind.JWKS, at, kids=frozenset(kids))
@@ -77,7 +92,9 @@ def honest(play: Play) -> None:
     play.verify(14, session="s2")
     play.refused(15, 0, "REFRESH_TOKEN_INVALID", "x", presented="forged-1")
     play.verify(16, active=False, reason="MALFORMED", presented="forged-2", session="")
-    play.call(Kind.VERIFY, 17, session="s2", presented="s2/a0", outcome=Outcome.UNAVAILABLE, reason="NOT_FRESH")
+    play.call(
+        Kind.VERIFY, 17, session="s2", presented="s2/a0", outcome=Outcome.UNAVAILABLE, reason="NOT_FRESH"
+    )
     play.history.arrivals.update({"code-s1": 1, "code-s2": 1})
 
 
@@ -93,39 +110,51 @@ def test_an_honest_history_has_no_violation() -> None:
 Plant = Callable[[Play], object]
 
 
-def replaying(play: Play) -> None:
+def several(*_: object) -> None:
+    """Do one after the other."""
+
+
+def replaying(play: Play) -> Call:
     play.login(0)
-    play.refresh(1, 0, 1)
+    return play.refresh(1, 0, 1)
 
 
-def revoked(play: Play) -> None:
+def revoked(play: Play) -> Call:
     play.login(0)
     play.verify(0.5)
-    play.revoke(1)
+    return play.revoke(1)
 
 
 BAD: dict[str, tuple[str, Plant, Plant]] = {
     "active in peace beyond the target": ("I1", revoked, lambda play: play.verify(2.3, age_s=2)),
-    "active although at_least covers it": ("I1", revoked, lambda play: play.verify(1.15, position=7, age_s=1)),
+    "active although at_least covers it": (
+        "I1",
+        revoked,
+        lambda play: play.verify(1.15, position=7, age_s=1),
+    ),
     "active by a log read after it": ("I1", revoked, lambda play: play.verify(1.5, age_s=0.3)),
     "active beyond the hard bound, cut off": (
         "I1",
-        lambda play: (revoked(play), play.history.disturbances.append(Interval(0, 99))),
+        lambda play: several(revoked(play), play.disturb(0, 99)),
         lambda play: play.verify(11.2, age_s=10),
     ),
     "another session of a user who was ended altogether": (
         "I1",
-        lambda play: (revoked(play), play.login(2, "s3", user="u9"), play.revoke(3, "", user="u9", everything=True)),
+        lambda play: several(
+            revoked(play),
+            play.login(2, "s3", user="u9"),
+            play.revoke(3, "", user="u9", everything=True),
+        ),
         lambda play: play.verify(5, session="s3", age_s=3),
     ),
     "active again at the same verifier": (
         "I2",
-        lambda play: (revoked(play), play.verify(1.2, active=False, verifier="r0")),
+        lambda play: several(revoked(play), play.verify(1.2, active=False, verifier="r0")),
         lambda play: play.verify(1.4, verifier="r0", age_s=0.5),
     ),
     "active again elsewhere, long after": (
         "I2",
-        lambda play: (play.login(0), play.verify(0.3, active=False, reason="EXPIRED", target="r1")),
+        lambda play: several(play.login(0), play.verify(0.3, active=False, reason="EXPIRED", target="r1")),
         lambda play: play.verify(1.5),
     ),
     "two successors": ("I3", replaying, lambda play: play.refresh(2, 0, 1, refresh="s1/r1x")),
@@ -133,17 +162,29 @@ BAD: dict[str, tuple[str, Plant, Plant]] = {
     "beyond the grace window": ("I3", replaying, lambda play: play.refresh(6.2, 0, 1)),
     "two behind": (
         "I3",
-        lambda play: (replaying(play), play.refresh(2, 1, 2)),
+        lambda play: several(replaying(play), play.refresh(2, 1, 2)),
         lambda play: play.refresh(3, 0, 1),
     ),
-    "the newest token is unknown": ("I4", replaying, lambda play: play.refused(3, 1, "REFRESH_TOKEN_INVALID")),
+    "the newest token is unknown": (
+        "I4",
+        replaying,
+        lambda play: play.refused(3, 1, "REFRESH_TOKEN_INVALID"),
+    ),
     "ended without a reason": ("I4", replaying, lambda play: play.refused(3, 1, "SESSION_ENDED:UNSPECIFIED")),
     "logged out by nobody": ("I4", replaying, lambda play: play.refused(3, 1, "SESSION_ENDED:LOGOUT")),
     "replaced below the cap": ("I4", replaying, lambda play: play.refused(3, 1, "SESSION_ENDED:REPLACED")),
-    "stale without a lost reply": ("I4", replaying, lambda play: play.refused(3, 1, "SESSION_ENDED:REFRESH_STALE")),
+    "stale without a lost reply": (
+        "I4",
+        replaying,
+        lambda play: play.refused(3, 1, "SESSION_ENDED:REFRESH_STALE"),
+    ),
     "reuse by nobody": ("I4", replaying, lambda play: play.refused(3, 1, "SESSION_ENDED:REFRESH_REUSE")),
     "key not published": ("I5", replaying, lambda play: play.jwks(3, "k2")),
-    "key unknown to a verifier": ("I5", replaying, lambda play: play.verify(3, active=False, reason="UNKNOWN_KEY")),
+    "key unknown to a verifier": (
+        "I5",
+        replaying,
+        lambda play: play.verify(3, active=False, reason="UNKNOWN_KEY"),
+    ),
     "a code that went twice": (
         "I6",
         lambda play: play.history.arrivals.update({"code-s1": 2}),
@@ -157,7 +198,9 @@ BAD: dict[str, tuple[str, Plant, Plant]] = {
     "refreshed after the revoke": ("I7", revoked, lambda play: play.refresh(1.2, 0, 1)),
     "refreshed after it was told to be over": (
         "I7",
-        lambda play: (play.login(0), play.refused(1, 0, "SESSION_ENDED:LOGOUT"), play.revoke(0.5, takes=9)),
+        lambda play: several(
+            play.login(0), play.refused(1, 0, "SESSION_ENDED:LOGOUT"), play.revoke(0.5, takes=9)
+        ),
         lambda play: play.refresh(3, 0, 1),
     ),
     "an acknowledged login that is gone": (
@@ -176,7 +219,11 @@ BAD: dict[str, tuple[str, Plant, Plant]] = {
         replaying,
         lambda play: play.refresh(3, 9, 1, presented="forged-1", session="forged"),
     ),
-    "an error with tokens": ("I8", replaying, lambda play: play.refresh(3, 1, 2, outcome=Outcome.UNAVAILABLE)),
+    "an error with tokens": (
+        "I8",
+        replaying,
+        lambda play: play.refresh(3, 1, 2, outcome=Outcome.UNAVAILABLE),
+    ),
     "an error nobody foresaw": (
         "I8",
         replaying,
@@ -312,7 +359,9 @@ class _Model:
             self.counters[session] = counter + 1
         elif what == "v":
             hears = session not in self.dead or at > self.dead[session] + lag
-            play.verify(at, session=session, active=session not in self.dead or not hears, age_s=lag, verifier="r0")
+            play.verify(
+                at, session=session, active=session not in self.dead or not hears, age_s=lag, verifier="r0"
+            )
         elif what == "d":
             play.revoke(at, session)
             self.dead.setdefault(session, at + 0.1)

@@ -111,5 +111,7 @@ async def test_a_server_with_a_sick_disk_keeps_its_promises(tmp_path: Path) -> N
             replica.start_again()
             whole.kills += 1
         report = assert_kept(whole, least=5)
-    refused = [call for call in whole.history.calls if call.reason in ("STORE_UNAVAILABLE", "LOGIN_CODE_SPENT")]
+    refused = [
+        call for call in whole.history.calls if call.reason in ("STORE_UNAVAILABLE", "LOGIN_CODE_SPENT")
+    ]
     assert refused, f"the fault struck nobody: {report}"

@@ -1,7 +1,6 @@
 """SIGKILL at random under load: no invariant is broken, and nothing acknowledged is lost."""
 
 import asyncio
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,13 +16,13 @@ SEED = 20_260
 
 async def kill_often(cluster: Cluster, *, kills: int, pause_s: float) -> None:
     """SIGKILL so often, at random."""
-    dice = random.Random(SEED)  # noqa: S311, TID251 - repeatable
+    dice = real.dice(SEED)
     for _ in range(kills):
         await kill_one(cluster, dice)
         await real.pause(dice.uniform(0.5, 1.5) * pause_s)
 
 
-async def kill_one(cluster: Cluster, dice: random.Random) -> None:
+async def kill_one(cluster: Cluster, dice: real.Dice) -> None:
     """SIGKILL a worker, a whole replica, or (seldom) the database, and start again what nobody else would."""
     cluster.kills += 1
     if cluster.postgres is not None and dice.random() < 0.1:

@@ -15,9 +15,7 @@ from tests.faults.scene import assert_kept, under_load
 
 # 60 is what a release is tried with.
 OUTAGE_S = float(os.environ.get("AUTHSVC_TEST_OUTAGE_S", "20"))
-PAIR = Plan(
-    replicas=2, workers=1, postgres=True, rules=Rules(hard_bound_s=5, grace_s=5, max_sessions=3)
-)
+PAIR = Plan(replicas=2, workers=1, postgres=True, rules=Rules(hard_bound_s=5, grace_s=5, max_sessions=3))
 
 
 async def outage(whole: Cluster, how: str, seconds: float) -> Interval:
@@ -53,7 +51,7 @@ async def test_without_the_database(tmp_path: Path, how: str) -> None:
     tried = {call.kind for call in history.calls if call.start > away.start and call.end < away.end}
     assert tried >= {Kind.LOGIN, Kind.REFRESH, Kind.REVOKE, Kind.VERIFY}
     recovered = recovery_s(history, away)
-    print(f"{how} for {OUTAGE_S:.0f} s: recovered after {recovered:.2f} s")
+    print(f"{how} for {OUTAGE_S:.0f} s: recovered after {recovered:.2f} s")  # noqa: T201 - as in scene
     assert recovered < RECOVERED_WITHIN_S
 
 

@@ -5,6 +5,8 @@ First the tests run on an unharmed copy, where they must pass: a test that fails
 if every bug was caught.
 """
 
+# ruff: noqa: T201 - printing is what it is for
+
 import sys
 from collections.abc import Sequence
 

@@ -97,7 +97,13 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "synchronous_commit left off",
         "an operator's setting silently makes acknowledged writes volatile",
-        [Change("authsvc/storage/postgres.py", '        if setting == "off":', '        if setting == "never":')],
+        [
+            Change(
+                "authsvc/storage/postgres.py",
+                '        if setting == "off":',
+                '        if setting == "never":',
+            )
+        ],
         ["tests/storage/postgres/test_units.py::test_durable_whatever_the_database_says"],
     ),
     Bug(
@@ -390,7 +396,13 @@ BUGS: tuple[Bug, ...] = (
     Bug(
         "at_least does not wait",
         "a caller that revoked is told active by another replica",
-        [Change("authsvc/service/verify.py", "            await self._tail.reach(at_least)\n", "            pass\n")],
+        [
+            Change(
+                "authsvc/service/verify.py",
+                "            await self._tail.reach(at_least)\n",
+                "            pass\n",
+            )
+        ],
         ["tests/service/test_verify.py::test_at_least_holds_for_a_cached_token"],
     ),
     Bug(
