@@ -89,13 +89,18 @@ class RotationRefused:
 
 @dataclass(frozen=True, slots=True)
 class SessionQuery:
-    """Which sessions to list: newest first, at most `limit`, strictly after the place `after` (created_at, id)."""
+    """
+    Which sessions to list: newest first, at most `limit`, strictly after the place `after` (created_at, id).
+
+    The answer includes every revocation up to the position `as_of`: a replica that is further behind is not asked.
+    """
 
     user_id: str = ""
     app_id: str = ""
     include_ended: bool = False
     limit: int = 50
     after: tuple[datetime, str] | None = None
+    as_of: int = 0
 
 
 @dataclass(frozen=True, slots=True)

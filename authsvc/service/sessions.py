@@ -1,6 +1,7 @@
 """Looking at sessions: one, or a page of them."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import NotFound
@@ -58,6 +59,8 @@ class Sessions:
 
         """
         await self._reach(at_least)
+        if at_least is not None:
+            query = replace(query, as_of=at_least.position)
         return await self._store.list_sessions(query)
 
     async def _reach(self, at_least: Cursor | None) -> None:

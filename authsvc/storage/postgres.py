@@ -7,7 +7,8 @@ and COMMIT are written out and sent with what belongs to them, so that each cost
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar
@@ -19,14 +20,16 @@ from sqlalchemy.sql.functions import Function
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.revocations import Fact, LogHead
-from authsvc.ports import Clock, Entropy, Observer, Written
+from authsvc.domain.sessions import Session
+from authsvc.ports import Clock, Entropy, Observer, SessionQuery, Written
+from authsvc.storage import listings
 from authsvc.storage.postgres_batches import Batches, SharedTx
 from authsvc.storage.postgres_faults import DRIVER_ERRORS, Fault, judge, unavailable
 from authsvc.storage.postgres_listen import CHANNEL, Listener
 from authsvc.storage.postgres_pool import ANSWER_WITHIN, Leased, Pool
 from authsvc.storage.schema import log_head
 from authsvc.storage.store import SqlStore, ensure_head
-from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Shared, Tx, View, WriteUnit
+from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Shared, Tx, View, WriteUnit, read_head
 from authsvc.storage.versions import SchemaNotCurrent, SchemaState, state_in
 
 T = TypeVar("T")
@@ -77,11 +80,12 @@ class PostgresStore(SqlStore):
         self,
         runner: "PostgresRunner",
         *,
-        listings: "PostgresRunner | None" = None,
+        replica: "PostgresRunner | None" = None,
         listener: Listener | None = None,
     ) -> None:
-        super().__init__(runner, listings=listings)
+        super().__init__(runner)
         self._postgres = runner
+        self._replica = replica
         self._listener = listener
 
     @classmethod
@@ -127,7 +131,7 @@ class PostgresStore(SqlStore):
         listener = None
         if listen_url and observer is not None:
             listener = Listener(listen_url, notify=runner.notify, entropy=entropy, observer=observer)
-        store = cls(runner, listings=replica, listener=listener)
+        store = cls(runner, replica=replica, listener=listener)
         try:
             state = await runner.read(lambda view: state_in(view.connection))
             if state is not SchemaState.CURRENT:
@@ -146,6 +150,23 @@ class PostgresStore(SqlStore):
         if self._listener is not None:
             await self._listener.stop()
         await super().close()
+        if self._replica is not None:
+            await self._replica.close()
+
+    async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
+        """See ports.SessionStore.list_sessions. The replica answers, unless it is too far behind or gone."""
+
+        def listed(view: View) -> Sequence[Session] | None:
+            if query.as_of and read_head(view.connection).position < query.as_of:
+                return None
+            return listings.list_sessions(view, query)
+
+        if self._replica is not None:
+            with contextlib.suppress(StoreUnavailable):
+                found = await self._replica.read(listed)
+                if found is not None:
+                    return found
+        return await super().list_sessions(query)
 
     async def on_change(self, wake: Callable[[], None]) -> None:
         """See ports.RevocationLog.on_change."""

@@ -52,14 +52,12 @@ class Runner(Protocol):
 class SqlStore:
     """Implements ports.Store."""
 
-    def __init__(self, runner: Runner, *, listings: Runner | None = None) -> None:
+    def __init__(self, runner: Runner) -> None:
         self._runner = runner
-        self._listings = listings or runner
 
     async def close(self) -> None:
         """Finish what was begun, then let go of the database; later calls raise StoreUnavailable. Idempotent."""
         await self._runner.close()
-        await self._listings.close()
 
     async def ping(self) -> timedelta:
         """See ports.Store.ping."""
@@ -152,7 +150,7 @@ class SqlStore:
 
     async def list_sessions(self, query: SessionQuery) -> Sequence[Session]:
         """See ports.SessionStore.list_sessions."""
-        return await self._listings.read(lambda view: listings.list_sessions(view, query))
+        return await self._runner.read(lambda view: listings.list_sessions(view, query))
 
     async def on_change(self, wake: Callable[[], None]) -> None:
         """See ports.RevocationLog.on_change. Here nobody ever calls it."""
