@@ -319,6 +319,16 @@ async def test_a_file_exchanged_under_a_store_is_noticed(database: Path, how: st
     await store.close()
 
 
+async def test_a_write_into_a_file_exchanged_meanwhile_is_not_acknowledged(database: Path) -> None:
+    """The commit succeeds in a file that nobody will read again: its caller must not hear that it did."""
+    store = await SqliteStore.open(database, clock=FakeClock(), entropy=SeededEntropy())
+    backup = database.with_name("backup.db")
+    shutil.copyfile(database, backup)
+    with pytest.raises(StoreUnavailable, match="replaced"):
+        await store._runner.write(lambda _: shutil.move(backup, database))
+    await store.close()
+
+
 async def test_stores_of_one_process_share_the_file(database: Path) -> None:
     """One that closes takes nothing from the others: the database still counts as open, for everybody."""
     clock = FakeClock()
