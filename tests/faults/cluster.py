@@ -88,16 +88,22 @@ class Replica:
             return list(given.get("workers", [given["pid"]]))
         return []
 
-    def is_ready(self) -> bool:
-        """Tell whether everything serves and knows the log."""
+    def missing(self) -> str:
+        """Return why it is not ready; nothing if everything serves and knows the log."""
         if not self.is_up:
-            return False
-        with contextlib.suppress(OSError, ValueError, KeyError):
+            return f"it ended: {self.running.stderr[-500:]}"
+        try:
             given = json.loads(self.running.ready_file.read_text("utf-8"))
-            workers = given.get("workers", [given["pid"]])
-            alive = len(workers) == self.workers and all(map(psutil.pid_exists, workers))
-            return alive and http_call("GET", f"{given['ops']}/readyz").status == 200
-        return False
+        except (OSError, ValueError):
+            return "it has no ready file"
+        workers = given.get("workers", [given["pid"]])
+        if len(workers) != self.workers or not all(map(psutil.pid_exists, workers)):
+            return f"of its workers only these run: {workers}"
+        try:
+            answer = http_call("GET", f"{given['ops']}/readyz")
+        except OSError as error:
+            return f"no answer from its operations port: {error}"
+        return "" if answer.status == 200 else answer.body.decode()
 
     def kill_worker(self, dice: real.Dice) -> bool:
         """SIGKILL one worker; False if none serves just now."""
@@ -108,10 +114,13 @@ class Replica:
             psutil.Process(dice.choice(pids)).kill()
         return True
 
-    def kill(self) -> None:
-        """SIGKILL all of it."""
-        end([psutil.Process(self.running.process.pid)] if self.is_up else [])
+    def kill(self) -> bool:
+        """SIGKILL all of it; False if it had ended before."""
+        if not self.is_up:
+            return False
+        end([psutil.Process(self.running.process.pid)])
         self.running.process.wait(30)
+        return True
 
     def stop(self) -> int:
         """SIGTERM, and return the exit status once it has drained."""
@@ -161,9 +170,8 @@ class Cluster:
         """Return once every replica is ready; one that ended meanwhile is started again, as an init system does."""
         deadline = real.now() + _READY_WITHIN_S
         for one in self.replicas:
-            while not await asyncio.to_thread(one.is_ready):
-                said = one.running.stderr[-2000:]
-                assert real.now() < deadline, f"{one.label} does not become ready: {said}"
+            while why := await asyncio.to_thread(one.missing):
+                assert real.now() < deadline, f"{one.label} does not become ready: {why}"
                 if not one.is_up:
                     # A server that finds no database when it starts says so and ends.
                     one.start_again()

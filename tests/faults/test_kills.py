@@ -17,25 +17,29 @@ SEED = 20_260
 async def kill_often(cluster: Cluster, *, kills: int, pause_s: float) -> None:
     """SIGKILL so often, at random."""
     dice = real.dice(SEED)
-    for _ in range(kills):
-        await kill_one(cluster, dice)
+    while cluster.kills < kills:
+        cluster.kills += await kill_one(cluster, dice)
         await real.pause(dice.uniform(0.5, 1.5) * pause_s)
 
 
-async def kill_one(cluster: Cluster, dice: real.Dice) -> None:
-    """SIGKILL a worker, a whole replica, or (seldom) the database, and start again what nobody else would."""
-    cluster.kills += 1
+async def kill_one(cluster: Cluster, dice: real.Dice) -> bool:
+    """
+    SIGKILL a worker, a whole replica, or (seldom) the database, and start again what nobody else would.
+
+    False if the chosen one was dead already.
+    """
     if cluster.postgres is not None and dice.random() < 0.1:
         async with cluster.disturbed():
             await asyncio.to_thread(cluster.postgres.kill)
             await asyncio.to_thread(cluster.postgres.start)
             cluster.guard_postgres()
-        return
+        return True
     replica = dice.choice(cluster.replicas)
     if dice.random() < 0.7 and replica.kill_worker(dice):
-        return
-    await asyncio.to_thread(replica.kill)
+        return True
+    killed = await asyncio.to_thread(replica.kill)
     replica.start_again()
+    return killed
 
 
 @pytest.fixture
