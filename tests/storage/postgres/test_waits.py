@@ -67,9 +67,7 @@ async def test_position_is_taken_only_when_everything_below_it_is_settled(
         below = await other.connection.fetchval(
             "UPDATE log_head SET position = position + 1 RETURNING position"
         )
-        ending = asyncio.create_task(
-            patient.end_session(login.id, reason=EndReason.LOGOUT, by="user")
-        )
+        ending = asyncio.create_task(patient.end_session(login.id, reason=EndReason.LOGOUT, by="user"))
         await other.until_awaited(ending)
         await other.commit()
         (fact,) = (await ending).facts
