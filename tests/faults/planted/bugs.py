@@ -77,6 +77,24 @@ BUGS: tuple[Bug, ...] = (
         ["tests/storage/postgres/test_outages.py", "-k", "lost_commit"],
     ),
     Bug(
+        "a batch is acknowledged before its commit (PostgreSQL)",
+        "a connection that breaks at COMMIT loses what a whole batch was told of",
+        [
+            Change(
+                "authsvc/storage/postgres_batches.py",
+                "        await self.commit(leased, any(job.tx is not None and job.tx.facts for job in kept))\n",
+                "",
+            ),
+            Change(
+                "authsvc/storage/postgres_batches.py",
+                "            _answer(job, Written(job.value, tuple(job.tx.facts), cursor))\n",
+                "            _answer(job, Written(job.value, tuple(job.tx.facts), cursor))\n"
+                "        await self.commit(leased, any(job.tx is not None and job.tx.facts for job in kept))\n",
+            ),
+        ],
+        ["tests/storage/postgres/test_lost_batches.py"],
+    ),
+    Bug(
         "a rolled-back COMMIT is taken for success",
         "a write is acknowledged that PostgreSQL took back",
         [
