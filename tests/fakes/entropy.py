@@ -7,7 +7,7 @@ class SeededEntropy:
     """Implements ports.Entropy, repeatably; the seed is in the constructor so a failure can be replayed."""
 
     def __init__(self, seed: int = 1) -> None:
-        self._random = random.Random(seed)  # noqa: S311, TID251 - seeded, which is the point
+        self._random = random.Random(seed)  # noqa: S311 - seeded, which is the point
 
     def token_bytes(self, count: int) -> bytes:
         return self._random.randbytes(count)
