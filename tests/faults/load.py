@@ -147,6 +147,7 @@ class Load:
         if not self._living:
             return
         device = self._living.popleft()
+        await self.recorder.verify(self._random.choice(self.verifiers), device.held)
         if self._random.random() < 0.3:
             await self.recorder.revoke(self.ring, device.held, self._random.choice(_HOW))
         await self._refresh(device)

@@ -42,14 +42,16 @@ async def test_without_the_database(tmp_path: Path, how: str) -> None:
     the hard bound; nothing revoked is accepted; all is well within five seconds of its return.
     """
     async with cluster(tmp_path, PAIR, history=History()) as whole:
-        async with under_load(whole, seed=1, people=4, retries=False):
+        async with under_load(whole, seed=1, people=4, settle_s=2, retries=False):
             away = await outage(whole, how, OUTAGE_S)
         report = assert_kept(whole, least=5)
         history = whole.history
     found = list(judge_outage(history, away, PAIR.rules))
     assert not found, "\n".join(map(str, found[:5])) + f"\n{len(found)} in all; {report}"
-    tried = {call.kind for call in history.calls if call.start > away.start and call.end < away.end}
-    assert tried >= {Kind.LOGIN, Kind.REFRESH, Kind.REVOKE, Kind.VERIFY}
+    within = [call for call in history.calls if call.start > away.start and call.end < away.end]
+    assert {call.kind for call in within} >= {Kind.LOGIN, Kind.REFRESH, Kind.REVOKE, Kind.VERIFY}
+    assert [call for call in within if call.active], "nothing was answered from memory"
+    assert [call for call in within if call.reason == "NOT_FRESH"], "nobody asked beyond the hard bound"
     recovered = recovery_s(history, away)
     print(f"{how} for {OUTAGE_S:.0f} s: recovered after {recovered:.2f} s")  # noqa: T201 - as in scene
     assert recovered < RECOVERED_WITHIN_S

@@ -1,7 +1,9 @@
 """The planted bugs: each still fits the code, and (in the long run) each is caught."""
 
+import re
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,21 @@ def test_what_no_test_touches_is_missed() -> None:
         ["tests/domain/test_sessions.py"],
     )
     assert judge(harmless)[0] is Verdict.MISSED
+
+
+@pytest.mark.long
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    "name", ["at_least does not wait", "reuse check off by one", "a second successor for a replay"]
+)
+def test_the_drill_itself_catches_some(name: str) -> None:
+    """
+    Bugs that do not wait for a rare moment are found by the kills under load too, from the recorded history alone.
+    """
+    (bug,) = (bug for bug in BUGS if bug.name == name)
+    verdict, said = judge(replace(bug, tests=["tests/faults/test_kills.py", "-k", "sqlite"]))
+    assert verdict is Verdict.CAUGHT
+    assert re.search(r"^E +(AssertionError: )?I\d: ", said, re.MULTILINE), said
 
 
 @pytest.mark.long
