@@ -2,7 +2,9 @@
 
 import argparse
 import asyncio
+import json
 import shutil
+import subprocess
 import sys
 import tempfile
 from importlib.metadata import version
@@ -27,21 +29,25 @@ def main() -> None:
     parser.add_argument("--calls", type=int, default=3000, help="calls per row and round (default 3000)")
     parser.add_argument("--quick", action="store_true", help="three rounds of 1000 calls: a first impression")
     parser.add_argument("--starts", type=int, default=3, help="starts of `authsvc dev` (default 3)")
+    parser.add_argument("--facts", type=int, default=1_000_000, help="live revocations (default 1,000,000)")
     parser.add_argument("--no-h2load", action="store_true", help="leave h2load out where it is installed")
     given = parser.parse_args()
     if given.quick:
-        given.rounds, given.calls = 3, 1000
+        given.rounds, given.calls, given.facts = 3, 1000, min(given.facts, 100_000)
     if min(given.rounds, given.calls, given.starts) < 1:
         parser.error("counts begin at 1")
     h2load = None if given.no_h2load else shutil.which("h2load")
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_run(rounds=given.rounds, calls=given.calls, starts=given.starts, h2load=h2load))
+            work = _run(
+                rounds=given.rounds, calls=given.calls, starts=given.starts, facts=given.facts, h2load=h2load
+            )
+            runner.run(work)
     except* (CallsFailed, NotStarted) as failures:
         sys.exit("\n".join(str(failure) for failure in failures.exceptions))
 
 
-async def _run(*, rounds: int, calls: int, starts: int, h2load: str | None) -> None:
+async def _run(*, rounds: int, calls: int, starts: int, facts: int, h2load: str | None) -> None:
     cores = Cores.of_this_machine()
     with tempfile.TemporaryDirectory(prefix="authsvc-bench-") as name:
         directory = Path(name)
@@ -66,10 +72,20 @@ async def _run(*, rounds: int, calls: int, starts: int, h2load: str | None) -> N
                 *report.memory(stage.processes(), idle),
                 "",
                 *report.targets(results, idle),
+                "",
+                *report.facts(_million_facts(given_facts=facts), results),
             ]
         finally:
             await stage.close()
     print("\n".join(lines))
+
+
+def _million_facts(*, given_facts: int) -> dict[str, float]:
+    """Measure in a process of its own, so that its memory is nobody else's."""
+    _tell(f"loading {given_facts:,} live revocations")
+    words = [sys.executable, "-m", "bench.facts", "--facts", str(given_facts)]
+    figures: dict[str, float] = json.loads(subprocess.run(words, check=True, capture_output=True).stdout)  # noqa: S603
+    return figures
 
 
 def _tell(progress: str) -> None:
