@@ -28,7 +28,7 @@ async def kill_one(cluster: Cluster, dice: real.Dice) -> bool:
     """
     SIGKILL a worker, a whole replica, or (seldom) the database, and start again what nobody else would.
 
-    False if the chosen one was dead already.
+    False if nobody was killed: the chosen one was dead already, or (seldom too) was asked by SIGTERM to stop.
     """
     if cluster.postgres is not None and dice.random() < 0.1:
         async with cluster.disturbed():
@@ -37,6 +37,10 @@ async def kill_one(cluster: Cluster, dice: real.Dice) -> bool:
             cluster.guard_postgres()
         return True
     replica = dice.choice(cluster.replicas)
+    if dice.random() < 0.1 and replica.is_up:
+        await asyncio.to_thread(replica.stop)
+        replica.start_again()
+        return False
     if dice.random() < 0.7 and replica.kill_worker(dice):
         return True
     killed = await asyncio.to_thread(replica.kill)
