@@ -133,7 +133,8 @@ class ReadyFile:
 
     def __init__(self, path: str) -> None:
         self._path = Path(path) if path else None
-        self.withdraw()
+        if self._path is not None and not _is_running(self._announced_by()):
+            self._path.unlink(missing_ok=True)  # of a process that was killed
 
     def announce(self, addresses: Mapping[str, str | Sequence[int]]) -> None:
         """Write the addresses and our pid, all at once."""
@@ -143,6 +144,27 @@ class ReadyFile:
             draft.replace(self._path)
 
     def withdraw(self) -> None:
-        """Remove the file, if any."""
-        if self._path is not None:
+        """Remove the file if we wrote it: a start that fails must not make another service look gone."""
+        if self._path is not None and self._announced_by() == process_id():
             self._path.unlink(missing_ok=True)
+
+    def _announced_by(self) -> int | None:
+        assert self._path is not None
+        try:
+            pid = json.loads(self._path.read_text(encoding="utf-8"))["pid"]
+        except (OSError, ValueError, LookupError, TypeError):
+            return None
+        return pid if isinstance(pid, int) and pid > 0 else None
+
+
+def _is_running(pid: int | None) -> bool:
+    # Our own number, before we wrote anything: a container's processes get the same ones at every start.
+    if pid is None or pid == process_id():
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass  # somebody else's, but there
+    return True
