@@ -10,13 +10,15 @@ RECOVERED_WITHIN_S = 5.0
 _WRITES = frozenset({Kind.LOGIN, Kind.REFRESH, Kind.REVOKE})
 
 
-def judge_outage(history: History, outage: Interval, rules: Rules) -> Iterator[Violation]:
+def judge_outage(
+    history: History, outage: Interval, rules: Rules, *, heard_until: float
+) -> Iterator[Violation]:
     """
     Yield what the outage cost beyond what it may.
 
     Of calls that began and ended within it: writes answered UNAVAILABLE with RetryInfo within a second, and their
     codes did not reach WeChat; VerifyToken answered from memory until a second before the hard bound, and accepted
-    nothing later than a second after it.
+    nothing later than a second after it. That bound counts from *heard_until*, when the database began to go.
     """
     for call in history.calls:
         if call.start < outage.start or call.end > outage.end or call.presented.startswith(FORGED):
@@ -24,7 +26,7 @@ def judge_outage(history: History, outage: Interval, rules: Rules) -> Iterator[V
         if call.kind in _WRITES and call.reason != "left":
             yield from _write(call, history)
         elif call.kind is Kind.VERIFY and call.position is None:
-            yield from _verdict(call, outage, rules)
+            yield from _verdict(call, heard_until, rules)
 
 
 def recovery_s(history: History, outage: Interval) -> float:
@@ -45,8 +47,8 @@ def _write(call: Call, history: History) -> Iterator[Violation]:
         yield Violation("ladder", None, call, "its code was spent")
 
 
-def _verdict(call: Call, outage: Interval, rules: Rules) -> Iterator[Violation]:
-    since = call.start - outage.start
+def _verdict(call: Call, heard_until: float, rules: Rules) -> Iterator[Violation]:
+    since = call.start - heard_until
     if since < rules.hard_bound_s - 1 and not call.ok:
         yield Violation("ladder", None, call, "not answered from memory")
     elif since > rules.hard_bound_s + 1 and call.ok and call.active:

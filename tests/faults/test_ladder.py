@@ -51,7 +51,7 @@ def test_what_an_outage_may_cost(name: str) -> None:
     """
     one = (GOOD | BAD)[name]
     history = History(calls=[one], arrivals={"code2": 1})
-    found = list(judge_outage(history, OUTAGE, RULES))
+    found = list(judge_outage(history, OUTAGE, RULES, heard_until=100))
     assert [violation.second for violation in found] == ([one] if name in BAD else [])
 
 
@@ -60,7 +60,7 @@ def test_what_the_machine_stood_still_does_not_count() -> None:
     A refusal that was late because nothing ran is in time.
     """
     history = History(calls=[BAD["too late"]], stalls=[Interval(101.2, 101.9)])
-    assert list(judge_outage(history, OUTAGE, RULES)) == []
+    assert list(judge_outage(history, OUTAGE, RULES, heard_until=100)) == []
 
 
 def test_recovery_is_when_the_last_kind_of_write_succeeds() -> None:

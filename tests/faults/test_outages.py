@@ -18,11 +18,12 @@ OUTAGE_S = float(os.environ.get("AUTHSVC_TEST_OUTAGE_S", "20"))
 PAIR = Plan(replicas=2, workers=1, postgres=True, rules=Rules(hard_bound_s=5, grace_s=5, max_sessions=3))
 
 
-async def outage(whole: Cluster, how: str, seconds: float) -> Interval:
-    """Stop or freeze PostgreSQL for so long; return when it was away."""
+async def outage(whole: Cluster, how: str, seconds: float) -> tuple[float, Interval]:
+    """Stop or freeze PostgreSQL for so long; return when it began to go, and when it was away altogether."""
     assert whole.postgres is not None
     server = whole.postgres
     async with whole.disturbed():
+        going = real.now()
         await asyncio.to_thread(server.kill if how == "stopped" else server.freeze)
         start = real.now()
         await real.pause(seconds)
@@ -30,7 +31,7 @@ async def outage(whole: Cluster, how: str, seconds: float) -> Interval:
         await asyncio.to_thread(server.start if how == "stopped" else server.thaw)
         whole.guard_postgres()
         # A stopped server is away until it accepts connections again: its own recovery is not ours.
-        return Interval(start, end if how == "frozen" else real.now())
+        return going, Interval(start, end if how == "frozen" else real.now())
 
 
 @pytest.mark.long
@@ -43,10 +44,10 @@ async def test_without_the_database(tmp_path: Path, how: str) -> None:
     """
     async with cluster(tmp_path, PAIR, history=History()) as whole:
         async with under_load(whole, seed=1, people=4, settle_s=2, retries=False):
-            away = await outage(whole, how, OUTAGE_S)
+            going, away = await outage(whole, how, OUTAGE_S)
         report = assert_kept(whole, least=5)
         history = whole.history
-    found = list(judge_outage(history, away, PAIR.rules))
+    found = list(judge_outage(history, away, PAIR.rules, heard_until=going))
     assert not found, "\n".join(map(str, found[:5])) + f"\n{len(found)} in all; {report}"
     within = [call for call in history.calls if call.start > away.start and call.end < away.end]
     assert {call.kind for call in within} >= {Kind.LOGIN, Kind.REFRESH, Kind.REVOKE, Kind.VERIFY}
