@@ -135,6 +135,7 @@ class AuthServer:
             read_url=None if replica is None else replica.get_secret_value(),
             listen_url=listen_url if settings.database_notifications else None,
             pool_size=settings.database_pool_size,
+            answer_within=timedelta(seconds=settings.database_answer_within),
         )
         self._stack.push_async_callback(store.close)
         keys = KeyDirectory(store=store, material=self._secrets.signing, clock=clock)

@@ -19,7 +19,7 @@ SERVER_OPTIONS = (
     "env", "issuer", "log_format", "log_level", "ready_file", "signing_keys_dir", "apps_file", "default_app",
     "wechat_allow_hosts", "grpc_host", "grpc_port", "workers", "grpc_reflection", "drain_wait", "stop_grace",
     "connection_age", "local_roles", "hard_bound", "token_cache_size", "ops_host", "ops_port",
-    "database_notifications", "database_pool_size", "session_retention",
+    "database_notifications", "database_pool_size", "database_answer_within", "session_retention",
 )  # fmt: skip
 EDGE_OPTIONS = ("http_host", "http_port", "trusted_proxies", "language", "allow_plaintext")
 

@@ -95,6 +95,9 @@ class StoreSection(Section):
     database_pool_size: Annotated[int, Field(ge=1, le=1000)] = Field(
         10, description="PostgreSQL: connections of each worker"
     )
+    database_answer_within: Annotated[float, Field(gt=0, le=60)] = Field(
+        0.9, description="Seconds in which the record must answer; later, callers are told UNAVAILABLE"
+    )
     session_retention: Annotated[int, Field(ge=1, le=3650)] = Field(
         30, description="Days that a session stays listed after the last moment it could have lived"
     )

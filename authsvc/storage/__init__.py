@@ -9,6 +9,7 @@ every orchestration to `service`. May import ports, domain and telemetry.
 ports.Store; `open_store` picks by the URL. What needs asyncpg is imported where PostgreSQL is asked for.
 """
 
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from authsvc.ports import Clock, Entropy, Observer
@@ -43,9 +44,12 @@ async def open_store(
     read_url: str | None = None,
     listen_url: str | None = None,
     pool_size: int = 10,
+    answer_within: timedelta = timedelta(seconds=0.9),
 ) -> SqlStore:
     """
-    Return the store behind a database URL. All but the clock and the dice is PostgreSQL's (see PostgresStore.open).
+    Return the store behind a database URL; it answers or refuses each call within *answer_within*.
+
+    *observer*, the other URLs and the pool are PostgreSQL's (see PostgresStore.open).
 
     Raises:
         SchemaNotCurrent: nobody migrated it, or a newer release did.
@@ -63,8 +67,9 @@ async def open_store(
             read_url=read_url,
             listen_url=listen_url,
             pool_size=pool_size,
+            answer_within=answer_within,
         )
-    return await SqliteStore.open(url, clock=clock, entropy=entropy)
+    return await SqliteStore.open(url, clock=clock, entropy=entropy, answer_within=answer_within)
 
 
 def __getattr__(name: str) -> object:

@@ -8,6 +8,7 @@ write. Writes go through the one `Writer`.
 import asyncio
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -22,17 +23,24 @@ from authsvc.storage.versions import check_schema
 from authsvc.storage.writer import Writer
 
 T = TypeVar("T")
-# A caller hears within a second that the record is not there (DESIGN section 11).
-_ANSWER_S = 0.9
 
 
 class SqliteStore(SqlStore):
     """Implements ports.Store on one SQLite file, which other processes of this host may have open as well."""
 
     @classmethod
-    async def open(cls, url_or_path: str | Path, *, clock: Clock, entropy: Entropy) -> Self:
+    async def open(
+        cls,
+        url_or_path: str | Path,
+        *,
+        clock: Clock,
+        entropy: Entropy,
+        answer_within: timedelta | None = None,
+    ) -> Self:
         """
         Return a store on an existing database of the present schema.
+
+        Each call is answered or refused within *answer_within*, whatever another process does to the file.
 
         Raises:
             SchemaNotCurrent: nobody migrated it, or a newer release did.
@@ -41,7 +49,7 @@ class SqliteStore(SqlStore):
         """
         path = database_path(url_or_path)
         await asyncio.to_thread(check_schema, path)
-        runner = SqliteRunner(path, clock=clock, entropy=entropy)
+        runner = SqliteRunner(path, clock=clock, entropy=entropy, answer_within=answer_within)
         store = cls(runner)
         try:
             await runner.write(ensure_head)
@@ -54,7 +62,10 @@ class SqliteStore(SqlStore):
 class SqliteRunner:
     """Runs units of work on a SQLite file; what `SqlStore` needs of a backend."""
 
-    def __init__(self, path: Path, *, clock: Clock, entropy: Entropy) -> None:
+    def __init__(
+        self, path: Path, *, clock: Clock, entropy: Entropy, answer_within: timedelta | None = None
+    ) -> None:
+        self._answer_within_s = None if answer_within is None else answer_within.total_seconds()
         self._clock = clock
         self._file = DatabaseFile(path)
         self._reads = reading_engine(path)
@@ -73,12 +84,12 @@ class SqliteRunner:
         if self._closed:
             raise StoreUnavailable("the store is closed")
         self._file.check()
-        return await _in_time(asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit))
+        return await self._in_time(asyncio.get_running_loop().run_in_executor(self._pool, self._look, unit))
 
     async def write(self, unit: WriteUnit[T]) -> Written[T]:
         """See `Writer.run`; a write into a file that was replaced meanwhile is not acknowledged."""
         self._file.check()
-        written = await _in_time(self._writer.run(unit))
+        written = await self._in_time(self._writer.run(unit))
         self._file.check()
         return written
 
@@ -90,6 +101,15 @@ class SqliteRunner:
         self._reads.dispose()
         self._file.close()
 
+    async def _in_time(self, work: Awaitable[T]) -> T:
+        """Return what *work* returns, or refuse in time; it then still runs to its end."""
+        try:
+            async with asyncio.timeout(self._answer_within_s):
+                return await work
+        except TimeoutError:
+            pass
+        raise StoreUnavailable("the database did not answer in time")
+
     def _look(self, unit: ReadUnit[T]) -> T:
         try:
             with self._reads.connect() as connection:
@@ -100,19 +120,3 @@ class SqliteRunner:
                     connection.exec_driver_sql("ROLLBACK")
         except DRIVER_ERRORS as error:
             raise unavailable(error) from None
-
-
-async def _in_time(work: Awaitable[T]) -> T:
-    """
-    Return what *work* returns.
-
-    Raises:
-        StoreUnavailable: it takes too long, whatever another process does to the file; it still runs to its end.
-
-    """
-    try:
-        async with asyncio.timeout(_ANSWER_S):
-            return await work
-    except TimeoutError:
-        pass
-    raise StoreUnavailable("the database did not answer in time")

@@ -26,6 +26,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "database_listen_url": ("postgresql://d/y", "postgresql://d/y"),
     "database_notifications": ("false", False),
     "database_pool_size": ("3", 3),
+    "database_answer_within": ("1.5", 1.5),
     "session_retention": ("7", 7),
     "master_keys": (CANARY, CANARY),
     "signing_keys_dir": ("/keys", "/keys"),

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.outages import unreadable, write_locked
 from tests.e2e.rows import LANGUAGES, assert_row
-from tests.e2e.running import Running, dev, wait_until
+from tests.e2e.running import IMPATIENT, Running, dev, wait_until
 from tests.e2e.serving import sandbox, serve_with_edge
 from tests.e2e.wire import D1, Service, http_call, refusal
 
@@ -16,7 +16,7 @@ from tests.e2e.wire import D1, Service, http_call, refusal
 @pytest.fixture(scope="module")
 def fragile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, Service]]:
     """An instance of its own, whose knowledge of revocations decides for one second only."""
-    with dev(tmp_path_factory.mktemp("outage"), "--hard-bound", "1") as both:
+    with dev(tmp_path_factory.mktemp("outage"), "--hard-bound", "1", env=IMPATIENT) as both:
         yield both
 
 
