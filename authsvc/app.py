@@ -218,6 +218,7 @@ class AuthServer:
             ),
             verdicts=VerdictEncoder(tail=tail, cursors=cursors),
             cursors=cursors,
+            clock=clock,
         )
         sessions = session_service.SessionServicer(
             sessions=Sessions(store=store, verifier=verifier, tail=tail),

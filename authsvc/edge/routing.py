@@ -5,6 +5,7 @@ A handler gets the request and its `Correlation` and returns a reply or raises; 
 but `Refused`.
 """
 
+import re
 import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
@@ -155,10 +156,13 @@ class _Outcome:
 _ABANDONED = _Outcome(web.Response(status=499))
 
 
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
+
+
 def _host_name(host: str) -> str:
-    if host.startswith("["):
-        return host[1:].partition("]")[0].lower()
-    return host.partition(":")[0].lower()
+    """Return the name in a Host header, without its port; empty if it is no host and port at all."""
+    match = _HOST.fullmatch(host)
+    return "" if match is None else (match["v6"] or match["name"]).lower()
 
 
 def _where(error: Exception) -> str:

@@ -1,8 +1,8 @@
 """`/metrics`, `/healthz` (the process lives), `/readyz` (every part says yes), on a listener of its own."""
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Mapping
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -13,6 +13,7 @@ Exposition = Callable[[], Awaitable[tuple[bytes, str]]]
 # An orchestrator gives a probe about this long itself; a part that says nothing is not ready.
 _PROBE_LIMIT_S = 1.0
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
+_HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 
 
 class OpsServer:
@@ -119,7 +120,5 @@ async def _ask(probe: Probe) -> str:
 
 
 def _is_local(host: str) -> bool:
-    try:
-        return urlsplit(f"//{host}").hostname in _LOCAL_NAMES
-    except ValueError:
-        return False
+    match = _HOST.fullmatch(host)
+    return match is not None and (match["v6"] or match["name"]).lower() in _LOCAL_NAMES

@@ -7,7 +7,8 @@ from authapi.v1 import auth_service_pb2 as pb
 from authsvc.domain.cursors import position_bytes
 from authsvc.domain.errors import InvalidField
 from authsvc.domain.sessions import EndReason
-from authsvc.rpc.convert import Cursors, client_info, token_pair
+from authsvc.ports import Clock
+from authsvc.rpc.convert import Cursors, client_info, storable, token_pair
 from authsvc.rpc.verdicts import VerdictEncoder, encode_batch
 from authsvc.rpc.wrapper import Call, Service, Unary
 from authsvc.service.login import Logins
@@ -42,6 +43,7 @@ class AuthServicer:
         revocations: Revocations,
         verdicts: VerdictEncoder,
         cursors: Cursors,
+        clock: Clock,
     ) -> None:
         self._logins = logins
         self._refreshes = refreshes
@@ -49,6 +51,7 @@ class AuthServicer:
         self._revocations = revocations
         self._verdicts = verdicts
         self._cursors = cursors
+        self._clock = clock
 
     def methods(self) -> Service:
         """Return the service's methods by name."""
@@ -92,6 +95,11 @@ class AuthServicer:
 
     async def verify_token(self, request: pb.VerifyTokenRequest, call: Call) -> bytes:
         """See the contract. The hot path: a token seen before is answered without any wait."""
+        return await self._verify(request, call)
+
+    async def _verify(
+        self, request: pb.VerifyTokenRequest, call: Call, *, arrived_at: float | None = None
+    ) -> bytes:
         audience = request.audience
         audiences = frozenset((audience,)) if audience else call.principal.audiences
         if not audiences:
@@ -100,16 +108,19 @@ class AuthServicer:
         at_least = None
         if request.HasField("at_least"):
             at_least = self._cursors.from_message(request.at_least, field="at_least")
-        verdict = await self._verifier.judge(request.access_token, demand, at_least=at_least)
+        verdict = await self._verifier.judge(
+            request.access_token, demand, at_least=at_least, arrived_at=arrived_at
+        )
         return self._verdicts.encode(verdict)
 
     async def batch_verify_tokens(self, request: pb.BatchVerifyTokensRequest, call: Call) -> bytes:
         """See the contract. Answered whole or not at all."""
         if len(request.requests) > MAX_BATCH:
             raise InvalidField("requests", f"must not exceed {MAX_BATCH}")
+        arrived_at = self._clock.elapsed()
         responses: list[bytes] = []
         for one in request.requests:
-            responses.append(await self.verify_token(one, call))
+            responses.append(await self._verify(one, call, arrived_at=arrived_at))
             if len(responses) % _YIELD_EVERY == 0:
                 await asyncio.sleep(0)  # noqa: TID251 - yields, waits for nothing
         return encode_batch(responses)
@@ -150,7 +161,7 @@ def _target(request: pb.RevokeRequest) -> Target:
 def _given(value: str, field: str) -> str:
     if not value:
         raise InvalidField(field, "must not be empty")
-    return value
+    return storable(value, field)
 
 
 def _reason(request: pb.RevokeRequest, target: Target) -> EndReason:

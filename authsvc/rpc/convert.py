@@ -31,6 +31,19 @@ def duration(span: timedelta) -> Duration:
     return message
 
 
+def storable(text: str, field: str) -> str:
+    """
+    Return *text* if every database takes it: PostgreSQL refuses NUL, after the login code was spent.
+
+    Raises:
+        InvalidField: it holds a NUL.
+
+    """
+    if "\x00" in text:
+        raise InvalidField(field, "must not contain NUL")
+    return text
+
+
 def client_info(message: types_pb2.ClientInfo) -> ClientInfo:
     """
     Return what the client says of itself; a long user agent is cut.
@@ -40,11 +53,11 @@ def client_info(message: types_pb2.ClientInfo) -> ClientInfo:
 
     """
     for name, limit in _LIMITS.items():
-        if len(getattr(message, name)) > limit:
+        if len(storable(getattr(message, name), f"client.{name}")) > limit:
             raise InvalidField(f"client.{name}", f"must not exceed {limit} characters")
     return ClientInfo(
         ip=message.ip,
-        user_agent=message.user_agent[:_USER_AGENT_LIMIT],
+        user_agent=storable(message.user_agent, "client.user_agent")[:_USER_AGENT_LIMIT],
         device_id=message.device_id,
         device_name=message.device_name,
     )

@@ -10,7 +10,7 @@ from authsvc.domain.keyring import KeyRing
 from authsvc.domain.page_tokens import open_page_token, seal_page_token
 from authsvc.domain.sessions import Ended, EndReason, Session
 from authsvc.ports import Clock, SessionQuery
-from authsvc.rpc.convert import Cursors, timestamp
+from authsvc.rpc.convert import Cursors, storable, timestamp
 from authsvc.rpc.wrapper import Call, Service, Unary
 from authsvc.service.sessions import Sessions
 
@@ -51,6 +51,8 @@ class SessionServicer:
     async def list_sessions(self, request: pb.ListSessionsRequest, call: Call) -> pb.ListSessionsResponse:
         """See the contract."""
         del call
+        storable(request.user_id, "user_id")
+        storable(request.app_id, "app_id")
         filters = ("sessions", request.user_id, request.app_id, str(request.include_ended))
         after = None
         if request.page_token:

@@ -146,7 +146,10 @@ class Revocations:
         if claims is None:
             return await self._nothing()
         written = await self._store.end_session(
-            claims.session_id, reason=reason, by=by, fact_until=self._last_acceptance(claims.issued_at)
+            claims.session_id,
+            reason=reason,
+            by=by,
+            fact_until=self._last_acceptance(claims.session_id, issued_at=claims.issued_at),
         )
         return await self._and_everything(
             written, user_id=claims.user_id if target.everything else "", reason=reason, by=by
@@ -169,7 +172,7 @@ class Revocations:
             reason=reason,
             by=by,
             nonce_hash=token.nonce_hash,
-            fact_until=self._last_acceptance(None),
+            fact_until=self._last_acceptance(token.session_id, issued_at=None),
         )
         user_id = session.user_id if session is not None and target.everything else ""
         return await self._and_everything(written, user_id=user_id, reason=reason, by=by)
@@ -203,13 +206,17 @@ class Revocations:
         head = await self._store.read_head()
         return RevokeResult(0, Cursor(head.incarnation, head.position))
 
-    def _last_acceptance(self, issued_at: int | None) -> datetime | None:
+    def _last_acceptance(self, session_id: str, *, issued_at: int | None) -> datetime | None:
         """
         Say until when some access token of a session without a row may still be accepted; None if none can be.
+
+        None also where the session is known to be dead: repeating a revocation must not grow the log.
 
         The row is gone, so nobody knows the newest token: one may have been made this very moment, unless the
         session's own absolute end has passed.
         """
+        if self._tail.view.is_session_dead(session_id):
+            return None
         now = self._clock.now()
         absolute = max(app.absolute_lifetime for app in self._apps.apps.values())
         if issued_at is not None and now.timestamp() - issued_at > absolute.total_seconds():

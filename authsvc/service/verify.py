@@ -90,9 +90,14 @@ class TokenVerifier:
         """How many verified tokens are remembered."""
         return len(self._known)
 
-    async def judge(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Verdict:
+    async def judge(
+        self, token: str, demand: Demand, *, at_least: Cursor | None = None, arrived_at: float | None = None
+    ) -> Verdict:
         """
         Judge a token; with *at_least*, never from older knowledge than that. A token seen before costs no wait.
+
+        *arrived_at* (elapsed clock; now if None) is when the question came: all tokens of a batch came together, so
+        one read of the keys answers for all that nobody knows.
 
         Raises:
             NotFresh: cannot know, because this process is cut off from the log or *at_least* was not reached.
@@ -105,7 +110,7 @@ class TokenVerifier:
         digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
         believed = self._known.get(digest)
         if believed is None:
-            judged = await self._believe(token)
+            judged = await self._believe(token, arrived_at=arrived_at)
             if isinstance(judged, Refusal):
                 return judged
             believed = judged
@@ -135,16 +140,16 @@ class TokenVerifier:
 
         """
         parsed = access_token.parse(token, known_headers=self._keys.headers)
-        if parsed is None or isinstance(await self._check_key(parsed), Refusal):
+        if parsed is None or isinstance(await self._check_key(parsed, arrived_at=None), Refusal):
             return None
         return parsed.claims if parsed.claims.issuer == self._issuer else None
 
-    async def _believe(self, token: str) -> VerifiedToken | Refusal:
+    async def _believe(self, token: str, *, arrived_at: float | None) -> VerifiedToken | Refusal:
         """Judge what never changes about a token."""
         parsed = access_token.parse(token, known_headers=self._keys.headers)
         if parsed is None:
             return _REFUSALS[InactiveReason.MALFORMED]
-        key = await self._check_key(parsed)
+        key = await self._check_key(parsed, arrived_at=arrived_at)
         if isinstance(key, Refusal):
             return key
         claims = parsed.claims
@@ -157,8 +162,9 @@ class TokenVerifier:
         )
         return VerifiedToken(claims, key.header.kid) if reason is None else _REFUSALS[reason]
 
-    async def _check_key(self, parsed: ParsedToken) -> VerificationKey | Refusal:
-        arrived_at = self._clock.elapsed()
+    async def _check_key(self, parsed: ParsedToken, *, arrived_at: float | None) -> VerificationKey | Refusal:
+        if arrived_at is None:
+            arrived_at = self._clock.elapsed()
         header = parsed.header
         if header.typ != access_token.TYPE:
             return _REFUSALS[InactiveReason.WRONG_TYPE]

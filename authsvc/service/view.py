@@ -92,6 +92,10 @@ class RevocationView:
         """The ids of all withdrawn signing keys."""
         return tuple(sorted(self._keys))
 
+    def is_session_dead(self, session_id: str) -> bool:
+        """Tell whether a fact about this very session is held."""
+        return self._sessions.get(_key(session_id)) is not None
+
     def death_of(self, claims: Claims) -> Death | None:
         """Say what killed a token's session, user or app, the nearest cause first; None if nothing known did."""
         session = self._sessions.get(_key(claims.session_id))

@@ -89,7 +89,7 @@ class SqliteRunner:
     async def write(self, unit: WriteUnit[T]) -> Written[T]:
         """See `Writer.run`; a write into a file that was replaced meanwhile is not acknowledged."""
         self._file.check()
-        written = await self._in_time(self._writer.run(unit))
+        written = await self._writer.run(unit, within_s=self._answer_within_s)
         self._file.check()
         return written
 

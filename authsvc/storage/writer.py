@@ -36,14 +36,16 @@ _LOCK_TRIES = 300
 _LOCK_PAUSE_S = 0.002
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Job:
     unit: WriteUnit[Any]
     loop: asyncio.AbstractEventLoop
     answer: asyncio.Future[Any]
+    refused: bool = False  # its caller was told that nothing was done, so it must not begin any more
 
 
 _Outcome = Written[Any] | Exception
+_TOO_LATE = StoreUnavailable("refused before it began")
 
 
 class Writer:
@@ -68,14 +70,15 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="authsvc-sqlite-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, unit: WriteUnit[T]) -> Written[T]:
+    async def run(self, unit: WriteUnit[T], *, within_s: float | None = None) -> Written[T]:
         """
         Return the unit's result once it is durable.
 
-        A caller that is cancelled stops waiting; the unit still runs to its end.
+        A caller that is cancelled stops waiting; the unit still runs to its end. After *within_s* the caller is
+        refused, and a unit that has not begun by then never does.
 
         Raises:
-            StoreUnavailable: closed, overloaded, or the database failed; the outcome is then unknown.
+            StoreUnavailable: closed, overloaded, too late, or the database failed; the outcome is then unknown.
             Exception: whatever the unit raised; nothing of it was kept.
 
         """
@@ -85,8 +88,14 @@ class Writer:
             raise StoreUnavailable("too many writes are waiting")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Written[T]] = loop.create_future()
-        self._queue.put(_Job(unit, loop, answer))
-        return await answer
+        job = _Job(unit, loop, answer)
+        self._queue.put(job)
+        try:
+            async with asyncio.timeout(within_s):
+                return await answer
+        except TimeoutError:
+            job.refused = True
+        raise StoreUnavailable("the database did not answer in time")
 
     async def close(self) -> None:
         """Finish what is queued, then stop; later units are refused. Idempotent."""
@@ -124,7 +133,10 @@ class Writer:
         try:
             connection = self._begin()
             ledger = Ledger(connection)
-            outcomes = [self._run_one(job.unit, connection, ledger) for job in batch]
+            # Judged when the lock is held: until then a unit may have waited too long for its caller.
+            outcomes = [
+                _TOO_LATE if job.refused else self._run_one(job.unit, connection, ledger) for job in batch
+            ]
             head = ledger.flush()
             connection.exec_driver_sql("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it

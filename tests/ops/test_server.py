@@ -100,6 +100,8 @@ async def test_the_host_is_checked_where_asked_for(check_host: bool, status: int
     async with listening(check_host=check_host) as ask:
         assert (await ask("/metrics", Host="metrics.example:9464")).status == status
         assert (await ask("/metrics", Host="localhost:9464")).status == 200
+        for odd in ("127.0.0.1:evil.com", "evil@127.0.0.1", "[::1"):
+            assert (await ask("/metrics", Host=odd)).status == status
 
 
 async def test_a_taken_port_is_an_error_and_stopping_twice_is_none() -> None:

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from authapi.v1 import auth_service_pb2 as pb
-from authapi.v1 import types_pb2
+from authapi.v1 import session_service_pb2, types_pb2
+from authsvc.domain import access_token
+from authsvc.domain.access_token import Claims
 from authsvc.domain.cursors import Cursor, position_bytes, seal_cursor
 from authsvc.domain.sessions import EndReason
 from authsvc.service.login import LoginResult
@@ -36,6 +38,15 @@ NOBODY = "A" * 22
         (
             pb.LoginRequest(app_id=D1, mini_program_code="x", client=types_pb2.ClientInfo(ip="x" * 65)),
             "client.ip",
+        ),
+        *(
+            (pb.LoginRequest(app_id=D1, mini_program_code="x", client=client), field)
+            for client, field in (
+                (types_pb2.ClientInfo(ip="1\0"), "client.ip"),
+                (types_pb2.ClientInfo(user_agent="a\0"), "client.user_agent"),
+                (types_pb2.ClientInfo(device_id="\0"), "client.device_id"),
+                (types_pb2.ClientInfo(device_name="a\0b"), "client.device_name"),
+            )
         ),
     ],
 )
@@ -271,3 +282,51 @@ async def test_the_jwks_with_what_a_verifier_must_know(running: Running) -> None
     await core.polled()
     answer = await running.keys.GetJwks(key_service_pb2.GetJwksRequest())
     assert list(answer.withdrawn_key_ids) == [kid]
+
+
+async def test_a_batch_of_unknown_keys_reads_them_once(running: Running) -> None:
+    """The tokens of a batch came together: junk key ids cost one read of the keys, not one each, and no wait each."""
+    good = await running.core.login()
+    strangers = [foreign_token(number) for number in range(40)]
+    running.core.clock.advance(timedelta(seconds=1))  # the keys were read before the tokens came
+    before = running.core.store.calls["list_signing_keys"]
+    batch = await running.auth.BatchVerifyTokens(
+        pb.BatchVerifyTokensRequest(
+            requests=[
+                pb.VerifyTokenRequest(access_token=token) for token in (*strangers, good.tokens.access_token)
+            ]
+        )
+    )
+    *unknown, known = batch.responses
+    assert {answer.inactive.reason for answer in unknown} == {types_pb2.INACTIVE_REASON_UNKNOWN_KEY}
+    assert known.HasField("active")
+    assert running.core.store.calls["list_signing_keys"] == before + 1
+
+
+def foreign_token(number: int) -> str:
+    """A well-formed token of a key that nobody knows."""
+    claims = Claims(
+        issuer="authsvc",
+        user_id=NOBODY,
+        audiences=(D1,),
+        app_id=D1,
+        expires_at=2_000_000_000,
+        issued_at=1_999_999_000,
+        not_before=1_999_999_000,
+        token_id=NOBODY,
+        session_id=NOBODY,
+        position=0,
+    )
+    header = access_token.header_segment(kid=f"stranger-{number}", alg="ES256")
+    return access_token.join(access_token.signing_input(claims, header=header), b"s" * 64)
+
+
+async def test_nul_is_no_part_of_a_name(running: Running) -> None:
+    """Refused before any I/O: one database would take it, another would not."""
+    revoke = pb.RevokeRequest(user=pb.UserTarget(user_id="a\0"))
+    assert (await refused(running.auth.Revoke(revoke))).fields == ("user.user_id",)
+    for request, field in (
+        (session_service_pb2.ListSessionsRequest(user_id="a\0"), "user_id"),
+        (session_service_pb2.ListSessionsRequest(app_id="a\0"), "app_id"),
+    ):
+        assert (await refused(running.sessions.ListSessions(request))).fields == (field,)

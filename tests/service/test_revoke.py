@@ -168,6 +168,19 @@ async def test_a_session_without_a_row_dies_all_the_same(
         assert isinstance(await restarted.judge(login.tokens.access_token), Refusal)
 
 
+@pytest.mark.parametrize("kind", ["access", "refresh"])
+async def test_repeating_a_row_less_revocation_adds_nothing(core: Core, tmp_path: Path, kind: str) -> None:
+    """A session known to be dead is not told of again: nobody can grow the log with one old token."""
+    backup = copy_database(core.path, tmp_path / "backup.db")
+    login = await core.login()
+    overwrite(backup, core.path)
+    await revoke(core, target_of(kind, login, everything=False))
+    head = await core.store.real.read_head()
+    for _ in range(3):
+        assert (await revoke(core, target_of(kind, login, everything=False))).ended_sessions == 0
+    assert await core.store.real.read_head() == head
+
+
 async def test_a_row_less_session_beyond_its_absolute_end_writes_nothing(core: Core, tmp_path: Path) -> None:
     """No token of it can be accepted any more, so nobody needs to be told."""
     backup = copy_database(core.path, tmp_path / "backup.db")

@@ -2,12 +2,15 @@
 
 import contextlib
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from authsvc.domain.errors import StoreUnavailable
 from authsvc.storage import SqliteStore
 from authsvc.storage.tx import Tx, read_head
+from tests.fakes import FakeClock, SeededEntropy
 from tests.storage.conformance.world import World
 from tests.storage.faults import runner_of
 from tests.storage.sqlite_backend import SqliteBackend
@@ -35,3 +38,23 @@ async def test_nobody_else_writes_between_a_units_looks(world: World, backend: S
         return "wrote beside us"
 
     assert (await runner_of(world.store).write(look)).value == "SQLITE_BUSY"
+
+
+async def test_what_was_refused_for_lateness_never_happens(tmp_path: Path, migrated_file: Path) -> None:
+    """
+    A claim whose caller was told "not sent, try again" is not made afterwards: the code must still be good.
+    """
+    path = SqliteBackend(tmp_path, template=migrated_file).path
+    store = await SqliteStore.open(
+        path, clock=FakeClock(), entropy=SeededEntropy(), answer_within=timedelta(milliseconds=50)
+    )
+    claim = {"app_id": "app", "code_hash": b"h" * 32, "ttl": timedelta(minutes=10)}
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable):
+            await store.claim_code(**claim)  # type: ignore[arg-type]
+        other.execute("ROLLBACK")
+    await store.close()  # whatever was queued has been done, or never will be
+    again = await SqliteStore.open(path, clock=FakeClock(), entropy=SeededEntropy())
+    assert await again.claim_code(**claim)  # type: ignore[arg-type]
+    await again.close()

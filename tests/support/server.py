@@ -114,6 +114,7 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
             revocations=core.revocations,
             verdicts=VerdictEncoder(tail=core.tail, cursors=cursors),
             cursors=cursors,
+            clock=core.clock,
         ).methods(),
         session_service.NAME: SessionServicer(
             sessions=core.sessions, cursors=cursors, page_ring=core.rings.cursor, clock=core.clock
