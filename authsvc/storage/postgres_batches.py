@@ -147,6 +147,9 @@ class Batches:
             if judge(error) is Fault.REFUSED:
                 for job in jobs:
                     _refuse(job, unavailable(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, every caller must hear of it, and the work goes on
+            for job in jobs:
+                _refuse(job, unavailable(error))
         return [job for job in jobs if not job.answer.done()]
 
     async def _perform(self, leased: Leased, jobs: Sequence[Job]) -> None:

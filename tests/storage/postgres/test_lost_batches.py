@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from authsvc.domain.errors import StoreUnavailable
-from authsvc.storage import PostgresStore
+from authsvc.storage import PostgresStore, postgres_batches
 from tests.storage.conformance.world import World
 from tests.storage.postgres.proxy import Cut, proxy_to
 from tests.storage.postgres_backend import PATIENCE
@@ -40,3 +40,34 @@ async def test_lost_commit_of_a_batch_is_told_to_all_of_it(
         assert kept == [cut is Cut.AFTER] * TOGETHER
         await world.login("later", store=store)
         await store.close()
+
+
+async def test_a_surprise_in_a_batch_is_told_to_all_of_it(
+    world: World, own_database: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    Something that nobody foresaw breaks a batch: its callers are refused at once rather than left waiting, nothing of
+    it is kept, and later writes go on.
+    """
+    store = await PostgresStore.open(
+        own_database,
+        clock=world.clock,
+        entropy=world.entropy,
+        pool_size=2,
+        answer_within=PATIENCE,
+        instant=lambda _: world.clock.now(),
+    )
+
+    def surprise(*_: object) -> None:
+        raise RuntimeError("nobody foresaw this")
+
+    openings = [world.opening(f"person-{number}")[0] for number in range(TOGETHER)]
+    with monkeypatch.context() as broken:
+        broken.setattr(postgres_batches, "_assign", surprise)
+        outcomes = await asyncio.gather(*map(store.open_session, openings), return_exceptions=True)
+    assert StoreUnavailable in {type(outcome) for outcome in outcomes}
+    for opening, outcome in zip(openings, outcomes, strict=True):
+        kept = await world.store.get_session(opening.session_id) is not None
+        assert kept is not isinstance(outcome, StoreUnavailable)
+    await world.login("later", store=store)
+    await store.close()
