@@ -15,6 +15,7 @@ from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import CursorExpired, NotFresh, StoreUnavailable
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.ports import Clock, Event, Observer, RevocationLog, T_co, Written
+from authsvc.service.heads import Heads
 from authsvc.service.view import RevocationView
 from authsvc.service.waiting import wait_within
 
@@ -49,6 +50,7 @@ class LogTail:
         self._log = log
         self._clock = clock
         self._observer = observer
+        self._heads = Heads()
         self._fact_id_at_known = b""
         self._recent: deque[Fact] = deque(maxlen=_RECENT)
         self._recent_after = 0
@@ -85,6 +87,16 @@ class LogTail:
     def age(self) -> timedelta:
         """Return how long ago the log was last confirmed, counted from before that read was sent."""
         elapsed = self._clock.elapsed() - self.view.confirmed_at
+        return timedelta(seconds=min(elapsed, 10**9))
+
+    def age_of(self, through: Cursor) -> timedelta:
+        """
+        Return how old the knowledge of one is who is complete through *through*, and no further.
+
+        That is `age` where this process stands itself; else the time since *through* was last confirmed as the log's
+        head; some 30 years where that is not remembered, which is beyond every hard bound.
+        """
+        elapsed = self._clock.elapsed() - self._heads.confirmed_at(through.position)
         return timedelta(seconds=min(elapsed, 10**9))
 
     def age_ms(self) -> int:
@@ -218,6 +230,7 @@ class LogTail:
     def _confirm(self, head: LogHead, asked_at: float) -> None:
         self.view.known = Cursor(head.incarnation, head.position)
         self.view.confirmed_at = asked_at
+        self._heads.confirm(head.position, asked_at)
         if self._changed is not None and not self._changed.done():
             self._changed.set_result(None)
         self._changed = None

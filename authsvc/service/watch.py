@@ -6,7 +6,7 @@ complete and how old that knowledge is; a cursor that is too old is refused with
 
 Thousands watch at the cost of one: a message is made once for all who stand at the same position, one task notices
 changes, heartbeats and readers that do not read, and a watcher is a position. What a message says of age is not part
-of it: that is read when it is sent.
+of it: that is read when it is sent, and is the age of the cursor in it, not of what this process knows beyond.
 """
 
 import asyncio
@@ -35,6 +35,8 @@ _KEPT = 64
 _LONG = 100
 # The longest pause between two broadcasts; it is as long as the last one took.
 _LONGEST_PAUSE = timedelta(milliseconds=200)
+# Who lags when the process drains gets this many messages more at most: what memory holds.
+_LAST_MESSAGES = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +286,8 @@ class Broadcast(Generic[T]):
         """
         Yield messages until the process drains, each with the age of the knowledge it completes, if it does.
 
+        Then what is still untold, if it is in memory, and GoAway.
+
         *cut* ends the stream from outside, with this error, while it waits in a `yield`: for a reader that does not
         read. Without it such a reader is told when it reads again.
 
@@ -307,22 +311,30 @@ class Broadcast(Generic[T]):
                         async with self._parts:
                             watcher.at = through
                             self._watches.sending(watcher)
-                            yield part, None if through is None else self._tail.age()
+                            yield part, None if through is None else self._tail.age_of(through)
                             self._watches.taken(watcher)
             else:
                 await self._tail.reach(resume_from)
                 watcher.at = resume_from
             assert watcher.at is not None
-            while not self._watches.draining:
+            left = _LAST_MESSAGES
+            while not self._watches.draining or (left and self._is_untold(watcher.at)):
+                left -= self._watches.draining
                 message, watcher.at, is_long = await self._after(watcher.at)
                 async with self._parts if is_long else nullcontext():
                     self._watches.sending(watcher)
-                    yield message, self._tail.age()
+                    yield message, self._tail.age_of(watcher.at)
                     self._watches.taken(watcher)
                 await self._watches.news(watcher.at)
-            yield self._form(GoAway(watcher.at)), self._tail.age()
+            yield self._form(GoAway(watcher.at)), self._tail.age_of(watcher.at)
         finally:
             self._watches.leave(watcher)
+
+    def _is_untold(self, at: Cursor) -> bool:
+        """Tell whether memory holds what takes a reader on from *at*."""
+        known = self._tail.view.known
+        remembers = at.position >= self._tail.remembers_after
+        return remembers and known is not None and known.incarnation == at.incarnation and known != at
 
     async def _after(self, at: Cursor) -> _Made[T]:
         """Return what takes a reader on from *at*, where to, and whether it is long; a heartbeat if there is nothing."""

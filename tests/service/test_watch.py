@@ -28,7 +28,7 @@ def watch(core: Core, resume_from: Cursor | None = None) -> AsyncIterator[Messag
         source = core.watches.broadcast(lambda message: message).watch(resume_from)
         async with aclosing(source) as stream:  # type: ignore[type-var]
             async for message, age in stream:
-                assert age == (None if message.through is None else core.tail.age())
+                assert age == (None if message.through is None else core.tail.age_of(message.through))
                 yield message
 
     return messages()
