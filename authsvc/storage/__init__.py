@@ -69,7 +69,7 @@ async def open_store(
             pool_size=pool_size,
             answer_within=answer_within,
         )
-    return await SqliteStore.open(url, clock=clock, entropy=entropy, answer_within=answer_within)
+    return await SqliteStore.open(url, clock=clock, entropy=entropy, answer_within=answer_within, listen=True)
 
 
 def __getattr__(name: str) -> object:

@@ -1,5 +1,6 @@
 """A unit of work that writes is alone on the file from its first look on, over all processes."""
 
+import asyncio
 import contextlib
 import sqlite3
 from datetime import timedelta
@@ -58,3 +59,23 @@ async def test_what_was_refused_for_lateness_never_happens(tmp_path: Path, migra
     again = await SqliteStore.open(path, clock=FakeClock(), entropy=SeededEntropy())
     assert await again.claim_code(**claim)  # type: ignore[arg-type]
     await again.close()
+
+
+async def test_another_process_commit_is_heard_of(tmp_path: Path, migrated_file: Path) -> None:
+    """
+    Who listens is woken soon after another handle on the file committed; not for nothing, and not after closing.
+    """
+    path = SqliteBackend(tmp_path, template=migrated_file).path
+    store = await SqliteStore.open(path, clock=FakeClock(), entropy=SeededEntropy(), listen=True)
+    other = await SqliteStore.open(path, clock=FakeClock(), entropy=SeededEntropy(2))
+    woken = asyncio.Event()
+    await store.on_change(woken.set)
+    with pytest.raises(TimeoutError):  # nothing happened yet: a real wait, since silence has no event
+        await asyncio.wait_for(woken.wait(), 0.2)
+    await other.claim_code(app_id="app", code_hash=b"h" * 32, ttl=timedelta(minutes=10))
+    await asyncio.wait_for(woken.wait(), 30)
+    await store.close()
+    woken.clear()
+    await other.claim_code(app_id="app", code_hash=b"i" * 32, ttl=timedelta(minutes=10))
+    await other.close()
+    assert not woken.is_set()
