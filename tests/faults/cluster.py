@@ -18,7 +18,7 @@ from pathlib import Path
 import psutil
 
 from authsvc.storage import migrate
-from tests.e2e.running import Running, running
+from tests.e2e.running import IMPATIENT, Running, running
 from tests.e2e.serving import Site, prepare
 from tests.e2e.wire import D1, http_call
 from tests.faults import real
@@ -66,7 +66,7 @@ class Replica:
         """Start it; it is not ready yet."""
         self._env = env
         words = (*self._words, "--workers", str(self.workers))
-        self._running = Running(self.folder, words, env={**self._site.env, **env})
+        self._running = Running(self.folder, words, env={**self._site.env, **IMPATIENT, **env})
         self._guardian.watch(self._running.process.pid)
 
     def start_again(self) -> None:
