@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from statistics import median, quantiles
 
 from bench.load import CallsFailed
@@ -41,7 +42,8 @@ class Results:
     def ratio(self, name: str, *, over: str) -> float:
         """Return how many calls a second of the core serves, as a fraction of the bare row's."""
         pairs = zip(self.samples[name], self.samples[over], strict=True)
-        return median(base.cpu_us / one.cpu_us for one, base in pairs)
+        # A tiny run may be shorter than the tick that CPU time is counted in.
+        return median(base.cpu_us / one.cpu_us if one.cpu_us else inf for one, base in pairs)
 
     def bare_check_us(self) -> float:
         """Return the median CPU time of the bare signature check."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 from statistics import median
 
 from bench.measure import Results
@@ -80,7 +81,7 @@ def facts(figures: Mapping[str, float], results: Results) -> Iterator[str]:
     yield f"{figures['facts']:,.0f} live revocations (SQLite)"
     yield _target("memory", figures["added_rss_mib"], FACTS_RSS_MIB, "MiB")
     yield _target("start-up: loading them", figures["start_s"], FACTS_START_S, "s")
-    share = figures["added_us"] / results.cpu_us(BY_CLIENT.cached) * 100
+    share = figures["added_us"] / (results.cpu_us(BY_CLIENT.cached) or inf) * 100
     yield _target(f"VerifyToken, cached: {figures['added_us']:.2f} µs more, in %", share, FACTS_SHARE, "%")
 
 

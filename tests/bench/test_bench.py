@@ -79,3 +79,9 @@ async def test_h2load_that_fails_calls_is_no_measurement(tmp_path: Path) -> None
     assert await H2load(str(program), directory=tmp_path).run(
         "127.0.0.1:1", "/a/b", b"", calls=2, callers=1
     ) == [5e-06, 7e-06]
+
+
+def test_a_run_shorter_than_the_clocks_tick_has_a_table_all_the_same() -> None:
+    """No CPU time counted is no reason to fail: the ratio is then without bound."""
+    results = Results({"one": [sample(0.0)], "base": [sample(10.0)]}, [70.0])
+    assert results.ratio("one", over="base") == float("inf")
