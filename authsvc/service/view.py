@@ -78,11 +78,6 @@ class RevocationView:
         for app_id in [app_id for app_id, fact in self._apps.items() if not fact.is_useful(now=now)]:
             del self._apps[app_id]
 
-    def prune(self, *, now: datetime) -> None:
-        """Do all of `pack` at once; for a view that nobody reads yet."""
-        for _ in self.pack(now=now):
-            pass
-
     def is_withdrawn(self, kid: str) -> bool:
         """Tell whether this signing key was withdrawn."""
         return kid in self._keys

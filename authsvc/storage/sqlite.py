@@ -29,6 +29,11 @@ T = TypeVar("T")
 class SqliteStore(SqlStore):
     """Implements ports.Store on one SQLite file, which other processes of this host may have open as well."""
 
+    def __init__(self, runner: "SqliteRunner", *, news_from: Path | None = None) -> None:
+        super().__init__(runner)
+        self._news_from = news_from
+        self._news: DataVersion | None = None
+
     @classmethod
     async def open(
         cls,
@@ -53,8 +58,7 @@ class SqliteStore(SqlStore):
         path = database_path(url_or_path)
         await asyncio.to_thread(check_schema, path)
         runner = SqliteRunner(path, clock=clock, entropy=entropy, answer_within=answer_within)
-        store = cls(runner)
-        store._heard_from = path if listen else None
+        store = cls(runner, news_from=path if listen else None)
         try:
             await runner.write(ensure_head)
         except BaseException:
@@ -62,13 +66,10 @@ class SqliteStore(SqlStore):
             raise
         return store
 
-    _heard_from: Path | None = None
-    _news: DataVersion | None = None
-
     async def on_change(self, wake: Callable[[], None]) -> None:
         """See ports.RevocationLog.on_change."""
-        if self._heard_from is not None and self._news is None:
-            self._news = DataVersion(self._heard_from, wake=wake)
+        if self._news_from is not None and self._news is None:
+            self._news = DataVersion(self._news_from, wake=wake)
 
     async def close(self) -> None:
         """See SqlStore.close."""

@@ -337,7 +337,7 @@ async def test_the_fact_outlives_every_token_it_can_matter_for(core: Core) -> No
     login = await core.login()
     await revoke(core, target_of("session", login))
     core.clock.advance(login.tokens.access_expires_at - core.clock.now() + timedelta(seconds=4))
-    core.view.prune(now=core.clock.now())
+    list(core.view.pack(now=core.clock.now()))
     assert await core.judge(login.tokens.access_token) == Refusal(
         InactiveReason.SESSION_REVOKED, EndReason.LOGOUT
     )

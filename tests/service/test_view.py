@@ -102,7 +102,7 @@ def test_the_first_reason_stands_and_the_longest_use(later: object) -> None:
     """A second fact about a session makes it be remembered longer, under the reason it died of."""
     view = RevocationView()
     view.apply([SESSION, replace(SESSION, position=12, reason=EndReason.LOGOUT, useful_until=later)])  # type: ignore[arg-type]
-    view.prune(now=NOW + timedelta(minutes=90))
+    list(view.pack(now=NOW + timedelta(minutes=90)))
     assert view.death_of(CLAIMS) == Death(InactiveReason.SESSION_REVOKED, EndReason.ADMIN)
 
 
@@ -110,7 +110,7 @@ def test_a_shorter_second_fact_shortens_nothing() -> None:
     """What must be remembered for an hour is, whatever comes later."""
     view = RevocationView()
     view.apply([SESSION, replace(SESSION, position=12, useful_until=NOW + timedelta(minutes=1))])
-    view.prune(now=NOW + timedelta(minutes=59))
+    list(view.pack(now=NOW + timedelta(minutes=59)))
     assert view.death_of(CLAIMS) is not None
 
 
@@ -118,9 +118,9 @@ def test_pruning_forgets_what_no_token_needs() -> None:
     """At `useful_until` a fact goes; withdrawn keys and endless facts stay."""
     view = RevocationView()
     view.apply([SESSION, USER, APP, fact(FactKind.KEY, "kid", useful_until=None)])
-    view.prune(now=NOW + timedelta(minutes=59))
+    list(view.pack(now=NOW + timedelta(minutes=59)))
     assert len(view) == 4
-    view.prune(now=NOW + timedelta(hours=1))
+    list(view.pack(now=NOW + timedelta(hours=1)))
     assert len(view) == 1
     assert view.is_withdrawn("kid")
     assert view.withdrawn_keys == ("kid",)
