@@ -256,7 +256,8 @@ def judge_error(error: grpc.aio.AioRpcError) -> dict[str, Any]:
     Return outcome, reason and delay of a failed call.
 
     What carries no ErrorInfo was made by a library: nobody knows what became of the call, unless it tells of an
-    exception that escaped from the server.
+    exception that escaped from the server. gRPC's own word for a connection that died under a call is "Stream
+    removed", at times with UNKNOWN instead of UNAVAILABLE; it gets a reason of its own, as UNKNOWN is a finding.
     """
     metadata: Any = error.trailing_metadata() or ()  # pairs, whatever its stubs say
     raw = next((value for key, value in metadata if key == "grpc-status-details-bin"), b"")
@@ -270,7 +271,11 @@ def judge_error(error: grpc.aio.AioRpcError) -> dict[str, Any]:
         escaped = error.code() is grpc.StatusCode.UNKNOWN and (error.details() or "").startswith("Unexpected")
         if escaped:
             return {"outcome": Outcome.REFUSED, "reason": "UNKNOWN"}
-        return {"outcome": Outcome.LOST, "reason": error.code().name}
+        cut = error.code() is grpc.StatusCode.UNKNOWN and (error.details() or "").startswith("Stream removed")
+        if cut:
+            return {"outcome": Outcome.LOST, "reason": "STREAM_REMOVED"}
+        told = f": {error.details()}" if error.code() is grpc.StatusCode.UNKNOWN else ""
+        return {"outcome": Outcome.LOST, "reason": error.code().name + told}
     reason = ":".join(filter(None, (info.reason, info.metadata.get("end_reason", ""))))
     unavailable = error.code() is grpc.StatusCode.UNAVAILABLE
     outcome = Outcome.UNAVAILABLE if unavailable else Outcome.REFUSED
