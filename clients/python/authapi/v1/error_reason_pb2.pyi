@@ -225,6 +225,21 @@ class _ErrorReasonEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._En
 
         { "reason": "INTERNAL", "domain": "authsvc", "metadata": {} }
     """
+    ERROR_REASON_EXTERNAL_ID_TAKEN: _ErrorReason.ValueType  # 28
+    """Another user has this external id.
+
+    Code: ALREADY_EXISTS. HTTP: 409. Retry: no.
+
+        { "reason": "EXTERNAL_ID_TAKEN", "domain": "authsvc", "metadata": {} }
+    """
+    ERROR_REASON_MERGE_IMPOSSIBLE: _ErrorReason.ValueType  # 29
+    """The two users cannot be merged or split: both ids name one user, or the merge is not there or can no longer be
+    undone because a side was erased.
+
+    Code: FAILED_PRECONDITION. HTTP: 409. Retry: no.
+
+        { "reason": "MERGE_IMPOSSIBLE", "domain": "authsvc", "metadata": {} }
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every error of every service carries exactly one google.rpc.ErrorInfo: domain "authsvc", reason the name of one of
@@ -435,5 +450,20 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 27
 Code: INTERNAL. HTTP: 500. Retry: no.
 
     { "reason": "INTERNAL", "domain": "authsvc", "metadata": {} }
+"""
+ERROR_REASON_EXTERNAL_ID_TAKEN: ErrorReason.ValueType  # 28
+"""Another user has this external id.
+
+Code: ALREADY_EXISTS. HTTP: 409. Retry: no.
+
+    { "reason": "EXTERNAL_ID_TAKEN", "domain": "authsvc", "metadata": {} }
+"""
+ERROR_REASON_MERGE_IMPOSSIBLE: ErrorReason.ValueType  # 29
+"""The two users cannot be merged or split: both ids name one user, or the merge is not there or can no longer be
+undone because a side was erased.
+
+Code: FAILED_PRECONDITION. HTTP: 409. Retry: no.
+
+    { "reason": "MERGE_IMPOSSIBLE", "domain": "authsvc", "metadata": {} }
 """
 Global___ErrorReason: typing_extensions.TypeAlias = ErrorReason
