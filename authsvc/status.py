@@ -22,6 +22,7 @@ class Code(IntEnum):
     INVALID_ARGUMENT = 3
     DEADLINE_EXCEEDED = 4
     NOT_FOUND = 5
+    ALREADY_EXISTS = 6
     PERMISSION_DENIED = 7
     RESOURCE_EXHAUSTED = 8
     FAILED_PRECONDITION = 9
@@ -199,6 +200,20 @@ _ROWS: dict[type[errors.AuthError], Row] = {
     ),
     errors.NotFound: Row(
         "NOT_FOUND", Code.NOT_FOUND, 404, "There is no such thing here.", "请求的对象不存在。"
+    ),
+    errors.ExternalIdTaken: Row(
+        "EXTERNAL_ID_TAKEN",
+        Code.ALREADY_EXISTS,
+        409,
+        "Another user has this external id.",
+        "该外部用户 ID 已属于其他用户。",
+    ),
+    errors.MergeImpossible: Row(
+        "MERGE_IMPOSSIBLE",
+        Code.FAILED_PRECONDITION,
+        409,
+        "These users cannot be merged or split.",
+        "无法合并或拆分这两个用户。",
     ),
     errors.CursorExpired: Row(
         "CURSOR_EXPIRED",

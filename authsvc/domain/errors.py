@@ -158,6 +158,14 @@ class NotFound(AuthError):
         return {"what": self.what}
 
 
+class ExternalIdTaken(AuthError):
+    """Another user has this external id."""
+
+
+class MergeImpossible(AuthError):
+    """The two users cannot be merged, or the merge is not there or can no longer be undone."""
+
+
 class CursorExpired(AuthError):
     """The cursor is older than the log remembers, or of another incarnation: take a snapshot."""
 
