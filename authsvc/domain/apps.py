@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import StrEnum
 
 from authsvc.domain.errors import AppDisabled, UnknownApp
 
@@ -11,6 +12,13 @@ LEEWAY = timedelta(seconds=5)
 # A revocation fact outlives the last token it can matter for by this much.
 FACT_MARGIN = timedelta(minutes=10)
 MAX_JITTER = 0.05
+
+
+class MergePolicy(StrEnum):
+    """What a login does that finds two users of one platform group to be one person (DESIGN section 3, user)."""
+
+    AUTO = "auto"
+    HOLD = "hold"
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +36,8 @@ class App:
     platform_group: str = ""
     enabled: bool = True
     openid_in_token: bool = True
+    # The group's: configuration gives every app of a group the same one.
+    merge_policy: MergePolicy = MergePolicy.AUTO
 
     def access_expiry(self, *, now: datetime, jitter: float, absolute_end: datetime) -> datetime:
         """

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     LargeBinary,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    func,
 )
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -42,6 +44,11 @@ class Instant(TypeDecorator[datetime]):
         """Return the instant as aware UTC."""
         del dialect
         return None if value is None else _EPOCH + value * _TICK
+
+
+def sealing_key_id(blob: ColumnElement[bytes]) -> ColumnElement[bytes]:
+    """Return the id of the master key that sealed a blob (version 1 | key id 4 | ...); empty for an empty one."""
+    return func.substr(blob, 2, 4, type_=LargeBinary)
 
 
 metadata = MetaData()
@@ -66,6 +73,65 @@ users = Table(
     Column("blocked_until", Instant),
     Column("blocked_reason", Text, nullable=False, server_default=""),
     Column("blocked_by", String(128), nullable=False, server_default=""),
+    # A JSON array of the ids that were merged into this one, oldest merge first: what `user_aliases` says, at hand.
+    Column("previous_ids", Text, nullable=False, server_default="[]"),
+)
+
+# The row of a user that was merged into another stays, for its sessions and for the undo; this is what it is now called.
+# `user_id` is always a user that stands: a merge of the survivor moves its aliases on.
+user_aliases = Table(
+    "user_aliases",
+    metadata,
+    Column("alias_id", _ID, primary_key=True),
+    Column("user_id", _ID, nullable=False),
+    Column("merge_id", _ID, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("user_aliases_by_user", "user_id"),
+)
+
+# Two users found to be one person (docs/decisions/0007-merging-users.md). `state` is `held` (waits for an operator),
+# `done` or `undone`; the two `_before` are what each side was (JSON; null while held).
+merges = Table(
+    "merges",
+    metadata,
+    Column("merge_id", _ID, primary_key=True),
+    Column("state", String(16), nullable=False),
+    Column("survivor_id", _ID, nullable=False),
+    Column("moved_id", _ID, nullable=False),
+    Column("platform_group", String(64), nullable=False, server_default=""),
+    Column("found_at", Instant, nullable=False),
+    Column("merged_at", Instant),
+    Column("merged_by", String(128), nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("survivor_before", Text),
+    Column("moved_before", Text),
+    Column("undone_at", Instant),
+    Column("undone_by", String(128), nullable=False, server_default=""),
+    Index("merges_by_survivor", "survivor_id"),
+    Index("merges_by_moved", "moved_id"),
+    Index("merges_by_state", "state", "found_at", "merge_id"),
+)
+
+# What each side had when they were merged: `kind` is `identity` (scope: app id) or `unionid` (scope: platform group).
+merge_items = Table(
+    "merge_items",
+    metadata,
+    Column("merge_id", _ID, primary_key=True),
+    Column("kind", String(16), primary_key=True),
+    Column("scope", String(64), primary_key=True),
+    Column("value", _OPENID, primary_key=True),
+    Column("moved", SmallInteger, nullable=False),  # 1: the moved user's, 0: the survivor's own
+)
+
+# Pairs (the smaller id first) that no login may merge: an operator said that they are two.
+no_merges = Table(
+    "no_merges",
+    metadata,
+    Column("user_a", _ID, primary_key=True),
+    Column("user_b", _ID, primary_key=True),
+    Column("marked_at", Instant, nullable=False),
+    Column("marked_by", String(128), nullable=False),
+    Index("no_merges_by_second", "user_b"),
 )
 
 # One row per revocation of a whole app, so that the first one after a session began is known for ever: its reason stands.
@@ -79,7 +145,9 @@ apps = Table(
     Column("position_by", String(128), nullable=False),
 )
 
-# The two newest session keys, sealed, each with the time of its exchange.
+# The two newest session keys, sealed (`sealing_key_id` says with which key), each with the time of its exchange.
+# An imported identity has an empty one, from 1970: no key opens it, and any exchange is newer. `unionid` is what WeChat
+# said together with this openid (null: nothing yet); to whom it belongs, `unionids` says.
 identities = Table(
     "identities",
     metadata,
@@ -91,6 +159,7 @@ identities = Table(
     Column("session_key_at", Instant, nullable=False),
     Column("previous_session_key", LargeBinary),
     Column("previous_session_key_at", Instant),
+    Column("unionid", _OPENID),
     Index("identities_by_user", "user_id"),
 )
 
@@ -102,6 +171,59 @@ unionids = Table(
     Column("user_id", _ID, nullable=False),
     Column("created_at", Instant, nullable=False),
     Index("unionids_by_user", "user_id", "platform_group"),
+)
+
+# A bound phone number belongs to the identity whose consent gave it, so it follows that identity to another user.
+# `blind_index` is the HMAC of the number under the key `index_key_id`: a number is sought under every key of the ring.
+phones = Table(
+    "phones",
+    metadata,
+    Column("app_id", _APP_ID, primary_key=True),
+    Column("openid", _OPENID, primary_key=True),
+    Column("sealed_number", LargeBinary, nullable=False),
+    Column("index_key_id", LargeBinary(4), nullable=False),
+    Column("blind_index", LargeBinary(32), nullable=False),
+    Column("bound_at", Instant, nullable=False),
+    Index("phones_by_number", "blind_index"),
+)
+
+# That a person was erased, without saying who: the HMAC of an identity or unionid (`kind`) under the key `key_id`.
+# What comes from a file and not from the person, an import, must not make them again.
+tombstones = Table(
+    "tombstones",
+    metadata,
+    Column("key_id", LargeBinary(4), primary_key=True),
+    Column("digest", LargeBinary(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("erased_at", Instant, nullable=False),
+)
+
+# How far an import came, by the fingerprint of its source: rows of it that are done, and a JSON object of counts.
+imports = Table(
+    "imports",
+    metadata,
+    Column("import_id", String(64), primary_key=True),
+    Column("started_at", Instant, nullable=False),
+    Column("started_by", String(128), nullable=False),
+    Column("updated_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Column("rows_done", BigInteger, nullable=False),
+    Column("counts", Text, nullable=False),
+)
+
+# Who did what to which user, written in the transaction that did it. `details` is a JSON object without personal data:
+# ids of ours, app ids, counts, reasons.
+audit = Table(
+    "audit",
+    metadata,
+    Column("audit_id", _ID, primary_key=True),
+    Column("at", Instant, nullable=False),
+    Column("by", String(128), nullable=False),
+    Column("event", String(64), nullable=False),
+    Column("user_id", _ID, nullable=False),
+    Column("details", Text, nullable=False),
+    Index("audit_by_time", "at", "audit_id"),
+    Index("audit_by_user", "user_id", "at"),
 )
 
 # `access_expires_at` is the `exp` handed out with the newest refresh token: a replay carries it again.
