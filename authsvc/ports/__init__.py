@@ -20,21 +20,24 @@ from authsvc.ports.outcomes import (
     Written,
 )
 from authsvc.ports.store import Housekeeping, KeyStore, RevocationLog, SessionStore, Store
-from authsvc.ports.wechat import CodeSession, WeChat
+from authsvc.ports.wechat import CodeSession, DecryptUserData, NewSessionKey, PhoneNumber, WeChat
 from authsvc.ports.world import Clock, Entropy
 
 __all__ = [
     "CallRecord",
     "Clock",
     "CodeSession",
+    "DecryptUserData",
     "Entropy",
     "Event",
     "Housekeeping",
     "KeyMaterial",
     "KeyStore",
+    "NewSessionKey",
     "Observer",
     "Opened",
     "Opening",
+    "PhoneNumber",
     "RevocationLog",
     "Rings",
     "Rotation",
