@@ -230,7 +230,7 @@ class AuthServer:
             keys=keys,
             view=tail.view,
             issuer=settings.issuer,
-            max_token_lifetime=registry.longest_access_lifetime,
+            apps=registry,
         )
         revocations = revocation_service.RevocationServicer(watches=watches, cursors=cursors)
         server = GrpcServer(
@@ -241,9 +241,7 @@ class AuthServer:
                 revocation_service.NAME: revocations.methods(),
             },
             wrapper=Wrapper(
-                authenticator=LocalAuthenticator(
-                    roles=frozenset(settings.local_roles), audiences=registry.audiences
-                ),
+                authenticator=LocalAuthenticator(roles=frozenset(settings.local_roles), apps=registry),
                 clock=clock,
                 entropy=entropy,
                 observer=observer,

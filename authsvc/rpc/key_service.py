@@ -1,8 +1,7 @@
 """KeyService: the published signing keys, and what a verifier must know beside them."""
 
-from datetime import timedelta
-
 from authapi.v1 import key_service_pb2 as pb
+from authsvc.domain.apps import AppRegistry
 from authsvc.rpc.convert import duration
 from authsvc.rpc.wrapper import Call, Service, Unary
 from authsvc.service.keys import JWKS_MAX_AGE, KeyDirectory
@@ -14,13 +13,11 @@ NAME = "authapi.v1.KeyService"
 class KeyServicer:
     """Answers from memory."""
 
-    def __init__(
-        self, *, keys: KeyDirectory, view: RevocationView, issuer: str, max_token_lifetime: timedelta
-    ) -> None:
+    def __init__(self, *, keys: KeyDirectory, view: RevocationView, issuer: str, apps: AppRegistry) -> None:
         self._keys = keys
         self._view = view
         self._issuer = issuer
-        self._max_token_lifetime = max_token_lifetime
+        self._apps = apps
 
     def methods(self) -> Service:
         """Return the service's methods by name."""
@@ -35,5 +32,5 @@ class KeyServicer:
             max_age=duration(JWKS_MAX_AGE),
             withdrawn_key_ids=sorted(withdrawn),
             issuer=self._issuer,
-            max_token_lifetime=duration(self._max_token_lifetime),
+            max_token_lifetime=duration(self._apps.longest_access_lifetime),
         )

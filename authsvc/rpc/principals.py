@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import grpc.aio
 
+from authsvc.domain.apps import AppRegistry
 from authsvc.domain.principals import Principal, Role
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
@@ -28,14 +29,19 @@ class LocalAuthenticator:
     """
     Every caller is the principal `local`.
 
-    Only for a server that binds loopback and has no other authenticator (DESIGN section 4); *roles* and
-    *audiences* are the configured ones.
+    Only for a server that binds loopback and has no other authenticator (DESIGN section 4); *roles* are the
+    configured ones, its audiences those of all apps as they are configured at the time of the call.
     """
 
-    def __init__(self, *, roles: frozenset[Role], audiences: frozenset[str]) -> None:
-        self._principal = Principal(name="local", roles=roles, audiences=audiences)
+    def __init__(self, *, roles: frozenset[Role], apps: AppRegistry) -> None:
+        self._apps = apps
+        self._principal = Principal(name="local", roles=roles, audiences=apps.audiences)
 
     def identify(self, context: ServicerContext, metadata: Mapping[str, str]) -> Principal:
         """See Authenticator.identify."""
         del context, metadata
-        return self._principal
+        principal = self._principal
+        if principal.audiences is not self._apps.audiences:
+            principal = Principal(name="local", roles=principal.roles, audiences=self._apps.audiences)
+            self._principal = principal
+        return principal

@@ -82,8 +82,7 @@ class TokenVerifier:
         self._issuer = issuer
         self._cache_size = cache_size
         self._known: dict[bytes, VerifiedToken] = {}
-        self._max_lifetimes = {app.app_id: app.access_lifetime for app in apps.apps.values()}
-        self._longest = apps.longest_access_lifetime
+        self._apps = apps
 
     @property
     def cached(self) -> int:
@@ -157,7 +156,7 @@ class TokenVerifier:
             claims,
             now=self._clock.now(),
             issuer=self._issuer,
-            max_lifetime_s=self._max_lifetimes.get(claims.app_id, self._longest).total_seconds(),
+            max_lifetime_s=self._apps.max_access_lifetime(claims.app_id).total_seconds(),
             leeway_s=_LEEWAY_S,
         )
         return VerifiedToken(claims, key.header.kid) if reason is None else _REFUSALS[reason]

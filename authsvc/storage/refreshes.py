@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, update
 
-from authsvc.domain.apps import App, AppRegistry
+from authsvc.domain.apps import App, usable_app
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.sessions import (
@@ -75,7 +75,7 @@ def _apply(tx: Tx, row: Row[Any], presented: Presented) -> Outcome | None:
     user = to_user(row, created_at=row.user_created_at, position=row.user_position)
     if token.nonce_hash != session.nonce_hash:
         return RotationRefused(reason=None, user_id=session.user_id, app_id=session.app_id)
-    app = AppRegistry(presented.apps).get(session.app_id)
+    app = usable_app(presented.apps, session.app_id)
     if user.is_blocked(now=tx.now):
         return UserIsBlocked()
     dead = killed(row)

@@ -96,3 +96,34 @@ def test_the_longest_lifetime_counts_every_app() -> None:
     assert registry.audiences == {"a", "b", "c"}
     assert AppRegistry({}).longest_access_lifetime == timedelta(hours=2)
     assert AppRegistry({}).audiences == frozenset()
+
+
+def test_all_apps_are_exchanged_at_once() -> None:
+    """
+    After a replacement every question is answered from the new apps; who holds the old mapping keeps it unchanged.
+    """
+    old = App(app_id="a", audiences=("a",), access_lifetime=timedelta(hours=3))
+    registry = AppRegistry({"a": old})
+    before = registry.apps
+    given = {"b": App(app_id="b", audiences=("x",), access_lifetime=timedelta(hours=1))}
+    registry.replace(given)
+    given.clear()  # the registry has its own
+
+    assert before == {"a": old}
+    assert set(registry.apps) == {"b"}
+    with pytest.raises(UnknownApp):
+        registry.get("a")
+    assert registry.audiences == {"x"}
+    assert registry.longest_access_lifetime == timedelta(hours=1)
+
+
+def test_an_apps_longest_access_lifetime_is_its_own() -> None:
+    """
+    Of an app that is not configured any more it is the longest of all: its tokens may still be out there.
+    """
+    short = App(app_id="a", audiences=("a",), access_lifetime=timedelta(minutes=10))
+    long = App(app_id="b", audiences=("b",), access_lifetime=timedelta(hours=5))
+    registry = AppRegistry({"a": short, "b": long})
+
+    assert registry.max_access_lifetime("a") == timedelta(minutes=10)
+    assert registry.max_access_lifetime("gone") == timedelta(hours=5)

@@ -123,7 +123,7 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
             keys=core.keys,
             view=core.view,
             issuer=ISSUER,
-            max_token_lifetime=core.apps.longest_access_lifetime,
+            apps=core.apps,
         ).methods(),
         revocation_service.NAME: RevocationServicer(watches=core.watches, cursors=cursors).methods(),
     }
