@@ -75,6 +75,8 @@ users = Table(
     Column("blocked_by", String(128), nullable=False, server_default=""),
     # A JSON array of the ids that were merged into this one, oldest merge first: what `user_aliases` says, at hand.
     Column("previous_ids", Text, nullable=False, server_default="[]"),
+    # The row of an erased person stays, with nothing in it, so that what is left of their sessions stays dead.
+    Column("erased_at", Instant),
 )
 
 # The row of a user that was merged into another stays, for its sessions and for the undo; this is what it is now called.
@@ -196,19 +198,6 @@ tombstones = Table(
     Column("digest", LargeBinary(32), primary_key=True),
     Column("kind", String(16), nullable=False),
     Column("erased_at", Instant, nullable=False),
-)
-
-# How far an import came, by the fingerprint of its source: rows of it that are done, and a JSON object of counts.
-imports = Table(
-    "imports",
-    metadata,
-    Column("import_id", String(64), primary_key=True),
-    Column("started_at", Instant, nullable=False),
-    Column("started_by", String(128), nullable=False),
-    Column("updated_at", Instant, nullable=False),
-    Column("finished_at", Instant),
-    Column("rows_done", BigInteger, nullable=False),
-    Column("counts", Text, nullable=False),
 )
 
 # Who did what to which user, written in the transaction that did it. `details` is a JSON object without personal data:

@@ -1,4 +1,4 @@
-"""One person: merged users and what undoes it, bound phones, erased ones, imports, and the audit trail."""
+"""One person: merged users and what undoes it, bound phones, erased ones, and the audit trail."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -11,6 +11,7 @@ depends_on = None
 
 def upgrade() -> None:
     op.add_column("users", sa.Column("previous_ids", sa.Text(), nullable=False, server_default="[]"))
+    op.add_column("users", sa.Column("erased_at", sa.BigInteger()))
     op.add_column("identities", sa.Column("unionid", sa.String(128)))
     op.create_table(
         "audit",
@@ -23,16 +24,6 @@ def upgrade() -> None:
     )
     op.create_index("audit_by_time", "audit", ["at", "audit_id"])
     op.create_index("audit_by_user", "audit", ["user_id", "at"])
-    op.create_table(
-        "imports",
-        sa.Column("import_id", sa.String(64), primary_key=True),
-        sa.Column("started_at", sa.BigInteger(), nullable=False),
-        sa.Column("started_by", sa.String(128), nullable=False),
-        sa.Column("updated_at", sa.BigInteger(), nullable=False),
-        sa.Column("finished_at", sa.BigInteger()),
-        sa.Column("rows_done", sa.BigInteger(), nullable=False),
-        sa.Column("counts", sa.Text(), nullable=False),
-    )
     op.create_table(
         "merge_items",
         sa.Column("merge_id", sa.String(22), primary_key=True),
@@ -102,7 +93,7 @@ def downgrade() -> None:
     op.drop_table("no_merges")
     op.drop_table("merges")
     op.drop_table("merge_items")
-    op.drop_table("imports")
     op.drop_table("audit")
     op.drop_column("identities", "unionid")
+    op.drop_column("users", "erased_at")
     op.drop_column("users", "previous_ids")
