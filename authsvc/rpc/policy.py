@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
+from authsvc.domain.errors import AuthError, LoginCodeSpent, StoreUnavailable
 from authsvc.domain.principals import Role
 
 _EDGE, _VERIFIER, _REVOKER, _OPERATOR = Role.EDGE, Role.VERIFIER, Role.REVOKER, Role.OPERATOR
+_USERDATA = Role.USERDATA
+# Above what a call to WeChat may take with its retries: this cap is a safety net.
+_WECHAT_DEADLINE = timedelta(seconds=15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +26,7 @@ class Policy:
 
     `roles` None means anybody, even unidentified. `oneof` names the request's oneof whose `cases` narrow the roles;
     a request without a case is INVALID_FIELD. `deadline` bounds the handler; None where it cannot wait for long.
+    `cut_off` is what a caller is told then, when nobody knows what became of its call.
     """
 
     roles: frozenset[Role] | None
@@ -29,20 +34,34 @@ class Policy:
     idempotent: bool = True
     oneof: str = ""
     cases: Mapping[str, frozenset[Role]] = field(default_factory=lambda: MappingProxyType({}))
+    cut_off: type[AuthError] = StoreUnavailable
 
 
 def _roles(*roles: Role) -> frozenset[Role]:
     return frozenset(roles)
 
 
+def _of_user(*more: Role, deadline: timedelta = timedelta(seconds=10), idempotent: bool = True) -> Policy:
+    """Return the row of an RPC about one user: *more* name the user by an access token, services also by id."""
+    services = _roles(_USERDATA, _OPERATOR)
+    return Policy(
+        services.union(more),
+        deadline,
+        idempotent=idempotent,
+        oneof="subject",
+        cases=MappingProxyType({"access_token": services.union(more), "user": services}),
+    )
+
+
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {
         "/authapi.v1.AuthService/Login": Policy(
             _roles(_EDGE),
-            timedelta(seconds=15),  # above the WeChat client's own deadline: this cap is a safety net
+            _WECHAT_DEADLINE,
             idempotent=False,
             oneof="credential",
             cases=MappingProxyType({"mini_program_code": _roles(_EDGE)}),
+            cut_off=LoginCodeSpent,
         ),
         "/authapi.v1.AuthService/RefreshToken": Policy(_roles(_EDGE)),
         "/authapi.v1.AuthService/VerifyToken": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
@@ -70,6 +89,13 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "/authapi.v1.SessionService/ListSessions": Policy(_roles(_OPERATOR)),
         "/authapi.v1.KeyService/GetJwks": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR)),
         "/authapi.v1.RevocationService/WatchRevocations": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/authapi.v1.WeChatService/DecryptUserData": _of_user(_EDGE),
+        "/authapi.v1.WeChatService/CheckUserDataSignature": _of_user(),
+        "/authapi.v1.WeChatService/GetPhoneNumber": _of_user(
+            _EDGE, deadline=_WECHAT_DEADLINE, idempotent=False
+        ),
+        "/authapi.v1.WeChatService/CheckSessionKey": _of_user(deadline=_WECHAT_DEADLINE),
+        "/authapi.v1.WeChatService/ResetSessionKey": _of_user(deadline=_WECHAT_DEADLINE, idempotent=False),
         "/grpc.health.v1.Health/Check": Policy(None),
         "/grpc.health.v1.Health/Watch": Policy(None, None),
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Policy(_roles(_OPERATOR), None),

@@ -22,7 +22,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from authsvc.domain.errors import AuthError, CallerForbidden, InvalidField, LoginCodeSpent, StoreUnavailable
+from authsvc.domain.errors import AuthError, CallerForbidden, InvalidField
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.principals import Principal, Role
 from authsvc.ports import CallRecord, Clock, Entropy, Observer
@@ -304,8 +304,7 @@ async def _bounded(work: Awaitable[Message | bytes], policy: Policy, deadline: t
     except TimeoutError:
         if not cap.expired():  # the handler's own, which nobody expected
             raise
-    # The outcome is unknown: an idempotent call may simply be repeated, a login code may be gone.
-    raise StoreUnavailable("deadline cap") if policy.idempotent else LoginCodeSpent("deadline cap")
+    raise policy.cut_off("deadline cap")
 
 
 def _describe(failure: Exception) -> str:

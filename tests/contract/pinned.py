@@ -61,6 +61,56 @@ message Revocation { oneof target { bytes session_id = 1; string user_id = 2; st
 message GetJwksRequest { }
 message GetJwksResponse { string jwks_json = 1; Duration max_age = 2; repeated string withdrawn_key_ids = 3;
   string issuer = 4; Duration max_token_lifetime = 5; }
+
+message DecryptUserDataRequest { oneof subject { string access_token = 1; UserTarget user = 2; } string encrypted_data
+  = 3; string iv = 4; Duration max_age = 5; }
+message DecryptUserDataResponse { string user_data_json = 1; Timestamp encrypted_at = 2; }
+message CheckUserDataSignatureRequest { oneof subject { string access_token = 1; UserTarget user = 2; } string raw_data
+  = 3; string signature = 4; }
+message CheckUserDataSignatureResponse { bool valid = 1; }
+message GetPhoneNumberRequest { oneof subject { string access_token = 1; UserTarget user = 2; } string code = 3; }
+message GetPhoneNumberResponse { string phone_number = 1; string pure_phone_number = 2; string country_code = 3; bool
+  bound = 4; }
+message CheckSessionKeyRequest { oneof subject { string access_token = 1; UserTarget user = 2; } }
+message CheckSessionKeyResponse { bool valid = 1; }
+message ResetSessionKeyRequest { oneof subject { string access_token = 1; UserTarget user = 2; } }
+message ResetSessionKeyResponse { Timestamp reset_at = 1; }
+
+message Identity { string app_id = 1; string openid = 2; Timestamp created_at = 3; }
+message UnionIdentity { string platform_group = 1; string unionid = 2; }
+message UserBlock { string reason = 1; string blocked_by = 2; Timestamp blocked_at = 3; Timestamp blocked_until = 4; }
+message User { string user_id = 1; Timestamp created_at = 2; repeated Identity identities = 3; repeated UnionIdentity
+  unionids = 4; repeated string roles = 5; optional string external_id = 6; UserBlock block = 7; repeated string
+  previous_user_ids = 8; optional string phone_number = 9; }
+message GetUserRequest { string user_id = 1; bool include_phone_number = 2; }
+message GetUserResponse { User user = 1; }
+message FindUserRequest { oneof key { Identity identity = 1; UnionIdentity union_identity = 2; string external_id = 3;
+  string phone_number = 4; } }
+message FindUserResponse { repeated User users = 1; }
+message BlockUserRequest { string user_id = 1; string reason = 2; Timestamp blocked_until = 3; }
+message BlockUserResponse { Cursor cursor = 1; int32 ended_sessions = 2; bytes position = 3; }
+message UnblockUserRequest { string user_id = 1; }
+message UnblockUserResponse { }
+message SetUserRolesRequest { string user_id = 1; repeated string roles = 2; }
+message SetUserRolesResponse { User user = 1; }
+message SetExternalIdRequest { string user_id = 1; string external_id = 2; }
+message SetExternalIdResponse { User user = 1; }
+message MergeUsersRequest { string surviving_user_id = 1; string merged_user_id = 2; string reason = 3; }
+message MergeUsersResponse { User user = 1; Cursor cursor = 2; int32 ended_sessions = 3; bytes position = 4; }
+message SplitUserRequest { string merged_user_id = 1; string surviving_user_id = 2; string reason = 3; }
+message SplitUserResponse { User user = 1; Cursor cursor = 2; int32 ended_sessions = 3; bytes position = 4; }
+message ListPendingMergesRequest { int32 page_size = 1; string page_token = 2; }
+message PendingMerge { string surviving_user_id = 1; string merged_user_id = 2; string platform_group = 3; Timestamp
+  seen_at = 4; }
+message ListPendingMergesResponse { repeated PendingMerge pending_merges = 1; string next_page_token = 2; }
+message ImportedUser { string app_id = 1; string openid = 2; string unionid = 3; string external_id = 4; }
+message ImportUsersRequest { repeated ImportedUser users = 1; }
+message ImportUsersResponse { repeated ImportOutcome outcomes = 1; }
+message ExportUserRequest { string user_id = 1; }
+message ExportUserResponse { string user_json = 1; }
+message CodeSubject { string app_id = 1; string code = 2; }
+message EraseUserRequest { oneof subject { string user_id = 1; CodeSubject code = 2; } }
+message EraseUserResponse { Cursor cursor = 1; int32 ended_sessions = 2; bytes position = 3; }
 """
 
 SERVICES: Final = """
@@ -68,6 +118,9 @@ service AuthService { Login; RefreshToken; VerifyToken; BatchVerifyTokens; Revok
 service SessionService { GetSession; ListSessions; }
 service KeyService { GetJwks; }
 service RevocationService { stream WatchRevocations; }
+service WeChatService { DecryptUserData; CheckUserDataSignature; GetPhoneNumber; CheckSessionKey; ResetSessionKey; }
+service UserService { GetUser; FindUser; BlockUser; UnblockUser; SetUserRoles; SetExternalId; MergeUsers; SplitUser;
+  ListPendingMerges; ImportUsers; ExportUser; EraseUser; }
 """
 
 ENUMS: Final = """
@@ -76,12 +129,14 @@ enum InactiveReason { UNSPECIFIED=0 MALFORMED=1 UNKNOWN_KEY=2 BAD_SIGNATURE=3 WR
   KEY_WITHDRAWN=13 MISSING_ROLE=14 LIFETIME_TOO_LONG=15 }
 enum SessionEndReason { UNSPECIFIED=0 LOGOUT=1 SUPERSEDED=2 REPLACED=3 ADMIN=4 BLOCKED=5 REFRESH_REUSE=6
   REFRESH_STALE=7 EXPIRED=8 MERGED=9 STORE_RESTORED=10 }
+enum ImportOutcome { UNSPECIFIED=0 CREATED=1 LINKED=2 UNCHANGED=3 CONFLICT=4 ERASED=5 }
 enum RevokeScope { UNSPECIFIED=0 SESSION=1 ALL=2 }
 enum ErrorReason { UNSPECIFIED=0 INVALID_FIELD=1 LOGIN_CODE_INVALID=2 LOGIN_CODE_USED=3 LOGIN_CODE_SPENT=4
   WECHAT_USER_BLOCKED=5 USER_BLOCKED=6 WECHAT_THROTTLED=7 RATE_LIMITED=8 WECHAT_UNAVAILABLE=9 STORE_UNAVAILABLE=10
   NOT_FRESH=11 WECHAT_MISCONFIGURED=12 UNKNOWN_APP=13 APP_DISABLED=14 REFRESH_TOKEN_INVALID=15 SESSION_ENDED=16
   TOKEN_INVALID=17 TOKEN_INSUFFICIENT=18 PHONE_CODE_INVALID=19 CALLER_UNAUTHENTICATED=20 CALLER_FORBIDDEN=21
-  SESSION_KEY_STALE=22 USER_DATA_INVALID=23 NOT_FOUND=24 CURSOR_EXPIRED=25 WATCHER_TOO_SLOW=26 INTERNAL=27 }
+  SESSION_KEY_STALE=22 USER_DATA_INVALID=23 NOT_FOUND=24 CURSOR_EXPIRED=25 WATCHER_TOO_SLOW=26 INTERNAL=27
+  EXTERNAL_ID_TAKEN=28 MERGE_IMPOSSIBLE=29 }
 """
 
 # CONTRACT.md, "Reasons -> gRPC code -> HTTP"; None: never crosses the edge.
@@ -113,9 +168,13 @@ REASONS: Final[dict[str, tuple[str, int | None]]] = {
     "CURSOR_EXPIRED": ("OUT_OF_RANGE", 410),
     "WATCHER_TOO_SLOW": ("RESOURCE_EXHAUSTED", None),
     "INTERNAL": ("INTERNAL", 500),
+    "EXTERNAL_ID_TAKEN": ("ALREADY_EXISTS", 409),
+    "MERGE_IMPOSSIBLE": ("FAILED_PRECONDITION", 409),
 }
 
-# DESIGN.md section 9: the roles, and who may call what. The edge's Revoke and GetSession take the user's own token only.
+_USERS: Final = {"users", "operator"}
+_USERDATA: Final = {"userdata", "operator"}
+# DESIGN.md section 9: the roles, and who may call what.
 CALLERS: Final[dict[str, set[str]]] = {
     "Login": {"edge"},
     "RefreshToken": {"edge"},
@@ -126,5 +185,30 @@ CALLERS: Final[dict[str, set[str]]] = {
     "ListSessions": {"operator"},
     "GetJwks": {"edge", "verifier", "operator"},
     "WatchRevocations": {"edge", "verifier", "operator"},
+    "DecryptUserData": {"edge", *_USERDATA},
+    "CheckUserDataSignature": _USERDATA,
+    "GetPhoneNumber": {"edge", *_USERDATA},
+    "CheckSessionKey": _USERDATA,
+    "ResetSessionKey": _USERDATA,
+    "GetUser": _USERS,
+    "FindUser": _USERS,
+    "BlockUser": _USERS,
+    "UnblockUser": _USERS,
+    "SetUserRoles": _USERS,
+    "SetExternalId": _USERS,
+    "MergeUsers": _USERS,
+    "SplitUser": _USERS,
+    "ListPendingMerges": _USERS,
+    "ImportUsers": _USERS,
+    "ExportUser": _USERS,
+    "EraseUser": {"edge", *_USERS},
 }
-NOT_IDEMPOTENT: Final = {"Login"}
+# What the edge may name in these: the user's own token, or a fresh code of theirs. In every other RPC of its, anything.
+EDGE_CASES: Final[dict[str, set[str]]] = {
+    "Revoke": {"access_token", "refresh_token"},
+    "GetSession": {"access_token"},
+    "DecryptUserData": {"access_token"},
+    "GetPhoneNumber": {"access_token"},
+    "EraseUser": {"code"},
+}
+NOT_IDEMPOTENT: Final = {"Login", "GetPhoneNumber", "ResetSessionKey"}

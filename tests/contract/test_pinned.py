@@ -64,12 +64,13 @@ def test_an_rpc_comment_names_who_may_call(source: Source, method: str) -> None:
     callers = _paragraph(source.method_comments()[method], "Callers")
     roles = set(re.sub(r"\([^)]*\)", "", callers).replace(" ", "").rstrip(".").split(","))
     assert pinned.CALLERS[method] == roles
-    assert (method in {"Revoke", "GetSession"}) == ("edge (target" in callers)
+    narrowed = re.search(r"edge \((?:targets?|subject) ([^:)]+) only: ", callers)
+    assert pinned.EDGE_CASES.get(method) == (set(narrowed[1].split(" and ")) if narrowed else None)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_an_rpc_comment_says_whether_it_is_idempotent(source: Source, method: str) -> None:
-    """`Idempotent:` starts with yes or no, and only Login is not."""
+    """`Idempotent:` starts with yes or no, and only what is pinned so is not."""
     answer = re.split(r"\W", _paragraph(source.method_comments()[method], "Idempotent"))[0]
     assert ("no" if method in pinned.NOT_IDEMPOTENT else "yes") == answer
 

@@ -15,6 +15,8 @@ from authapi.v1 import (
     key_service_pb2,
     revocation_service_pb2,
     session_service_pb2,
+    user_service_pb2,
+    wechat_service_pb2,
 )
 from authsvc.domain.principals import Role
 from authsvc.rpc import health, reflection
@@ -22,12 +24,20 @@ from authsvc.rpc.policy import POLICIES
 from tests.contract import pinned
 from tests.support.server import CALLER, ROLES, Running, refused
 
-FILES = (auth_service_pb2, session_service_pb2, key_service_pb2, revocation_service_pb2)
-SERVICES: list[ServiceDescriptor] = [
+FILES = (
+    auth_service_pb2,
+    session_service_pb2,
+    key_service_pb2,
+    revocation_service_pb2,
+    wechat_service_pb2,
+    user_service_pb2,
+)
+# In the contract, and not offered by this server: no row, no method, and whoever calls is told UNIMPLEMENTED.
+NOT_SERVED = {"authapi.v1.UserService"}
+DECLARED: list[ServiceDescriptor] = [
     service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()
 ]
-# The comments on Revoke and GetSession: the edge acts with the user's own token only.
-TOKEN_ONLY = {"edge": {"access_token", "refresh_token"}}
+SERVICES = [service for service in DECLARED if service.full_name not in NOT_SERVED]
 # What is refused for its caller must be so whatever the request.
 GARBAGE = b"\xff\xff\xff\xff"
 
@@ -58,7 +68,7 @@ def may_call(role: str, name: str, case: str) -> bool:
     """What CONTRACT.md and the comments say, independently of the table."""
     if role not in pinned.CALLERS[name]:
         return False
-    return not (case and role in TOKEN_ONLY and name != "Login" and case not in TOKEN_ONLY[role])
+    return role != "edge" or not case or case in pinned.EDGE_CASES.get(name, {case})
 
 
 def test_every_rpc_of_the_contract_has_a_row() -> None:
@@ -70,7 +80,22 @@ def test_every_rpc_of_the_contract_has_a_row() -> None:
         f"/{reflection.NAME}/ServerReflectionInfo",
     }
     assert set(POLICIES) == contract | others
-    assert {path.rsplit("/", 1)[1] for path in contract} == set(pinned.CALLERS)
+    declared = {method.name for service in DECLARED for method in service.methods}
+    assert declared == set(pinned.CALLERS)
+
+
+async def test_what_is_not_served_is_unimplemented(running: Running) -> None:
+    """A service of the contract that this server does not offer is absent as a whole, not half there."""
+    absent = [service for service in DECLARED if service.full_name in NOT_SERVED]
+    assert len(absent) == len(NOT_SERVED)
+    for service in absent:
+        assert service.full_name not in running.services
+        for method in service.methods:
+            path = f"/{service.full_name}/{method.name}"
+            assert path not in POLICIES
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                await running.raw(path)
+            assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_the_server_registers_what_has_a_row(running: Running) -> None:
@@ -144,8 +169,9 @@ async def test_who_says_nothing_is_unauthenticated_everywhere(running: Running) 
 
 async def test_a_forbidden_caller_learns_nothing_of_its_request(running: Running) -> None:
     """Garbage and a perfect request are the same CALLER_FORBIDDEN."""
-    for path in {path for path, *_ in CALLS}:
-        assert await outcome(running, path, GARBAGE, **{ROLES: "userdata"}) == "CALLER_FORBIDDEN"
+    for path, name in {(path, name) for path, name, *_ in CALLS}:
+        stranger = next(role.value for role in Role if role.value not in pinned.CALLERS[name])
+        assert await outcome(running, path, GARBAGE, **{ROLES: stranger}) == "CALLER_FORBIDDEN"
 
 
 async def test_garbage_is_a_bad_request_everywhere(running: Running) -> None:

@@ -10,7 +10,7 @@ import grpc
 import pytest
 
 from authapi.v1 import auth_service_pb2 as pb
-from authsvc.domain.errors import NotFound
+from authsvc.domain.errors import LoginCodeSpent, NotFound
 from authsvc.rpc.policy import POLICIES, Policy
 from authsvc.rpc.wrapper import Call, ServerStream, Unary
 from tests.contract import pinned
@@ -23,7 +23,7 @@ ROWS = {
     "Fail": Policy(None),
     "FailStream": Policy(None, None),
     "Slow": Policy(None, timedelta(milliseconds=20)),
-    "SlowOnce": Policy(None, timedelta(milliseconds=20), idempotent=False),
+    "SlowOnce": Policy(None, timedelta(milliseconds=20), idempotent=False, cut_off=LoginCodeSpent),
     "OwnTimeout": Policy(None),
     "Known": Policy(None),
     "Echo": Policy(None),
