@@ -99,7 +99,11 @@ class MasterRing:
 
     def rings(self) -> Rings:
         """Return the rings the core uses directly."""
-        return Rings(refresh_mac=self.ring(REFRESH_MAC), cursor=self.ring(CURSOR))
+        return Rings(
+            refresh_mac=self.ring(REFRESH_MAC),
+            cursor=self.ring(CURSOR),
+            blind_index=self.ring(BLIND_INDEX),
+        )
 
     def sealer(self, entropy: Entropy) -> "AesGcmSealer":
         """Return the sealer under this ring (a ports.Sealer); *entropy* draws its nonces."""

@@ -69,3 +69,4 @@ class Rings:
 
     refresh_mac: KeyRing
     cursor: KeyRing
+    blind_index: KeyRing
