@@ -26,7 +26,7 @@ from authsvc.ports.outcomes import (
     UserIsBlocked,
     Written,
 )
-from authsvc.ports.people import (
+from authsvc.ports.personal_data import (
     ByExternalId,
     ByIdentity,
     ByPhone,
@@ -35,7 +35,7 @@ from authsvc.ports.people import (
     ImportedUser,
     ImportOutcome,
     Person,
-    PersonStore,
+    PersonalDataStore,
     Reseal,
     Resealed,
     ResealPhone,
@@ -73,7 +73,7 @@ __all__ = [
     "Opened",
     "Opening",
     "Person",
-    "PersonStore",
+    "PersonalDataStore",
     "PhoneNumber",
     "Reseal",
     "ResealPhone",

@@ -117,7 +117,7 @@ Reseal = Callable[[bytes, str, str], bytes | None]
 ResealPhone = Callable[[bytes, str, str], tuple[bytes, Digest] | None]
 
 
-class PersonStore(Protocol):
+class PersonalDataStore(Protocol):
     """
     Each method is one transaction, as SessionStore says.
 
