@@ -1,0 +1,54 @@
+"""The files of the vectors, by name."""
+
+import json
+from collections.abc import Callable, Iterator
+from itertools import chain
+
+from tests.conformance.vectors import (
+    cases_claims,
+    cases_keys,
+    cases_order,
+    cases_revocations,
+    cases_shape,
+    wire,
+)
+from tests.conformance.vectors.reference import Json
+from tests.conformance.vectors.token_case import KEY_SETS, TokenCase
+
+FORMAT = 1
+_TOKENS: tuple[Callable[[], Iterator[TokenCase]], ...] = (
+    cases_shape.accepted,
+    cases_shape.segments,
+    cases_shape.headers,
+    cases_shape.payloads,
+    cases_claims.types,
+    cases_claims.times,
+    cases_claims.demands,
+    cases_keys.signatures,
+    cases_keys.confusions,
+    cases_keys.unknown,
+    cases_revocations.by_kind,
+    cases_revocations.positions,
+    cases_revocations.forms,
+    cases_revocations.ends,
+    cases_revocations.freshness,
+    cases_order.order,
+)
+
+
+def tokens() -> Json:
+    """Return `tokens.json`."""
+    cases = [case.judged() for case in chain.from_iterable(make() for make in _TOKENS)]
+    key_sets = {name: wire.both_forms(message) for name, message in KEY_SETS.items()}
+    return {"format": FORMAT, "count": len(cases), "key_sets": key_sets, "cases": cases}
+
+
+FILES: dict[str, Callable[[], Json]] = {"tokens.json": tokens}
+
+
+def text_of(content: Json) -> str:
+    """Return a file's text: one case a line, so that a change is a readable difference."""
+    head = {name: value for name, value in content.items() if name != "cases"}
+    lines = [f"{json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    cases = ",\n".join(json.dumps(case) for case in content["cases"])
+    return "{\n" + "\n".join(lines) + '\n"cases": [\n' + cases + "\n]\n}\n"
