@@ -86,13 +86,13 @@ PLANTED = {
     "authsvc/edge/planted.py": "import authsvc.storage\n",
     "authsvc/wechat/planted.py": "import authsvc.status\n",
     "authsvc/ops/planted.py": "import authsvc.sandbox\n",
-    "clients/python/authapi/planted.py": "import authsvc.domain\n",
+    "clients/python/authsvc_client/planted.py": "import authsvc.domain\n",
 }
 
 
 def copy_of_the_tree(folder: Path) -> Path:
     for name in SOURCES + [name for name in FILES if name.startswith(GENERATED)]:
-        if name.startswith(("authsvc/", "clients/python/authapi/")):
+        if name.startswith(("authsvc/", "clients/python/")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(ROOT / name, folder / name)
     shutil.copyfile(ROOT / "pyproject.toml", folder / "pyproject.toml")
