@@ -15,7 +15,9 @@ from urllib.parse import unquote_plus
 
 KEPT: Final = 10_000
 _MASK: Final = "***"
-_SECRET_PARAMETERS: Final = frozenset({"secret", "appsecret", "access_token"})
+_SECRET_PARAMETERS: Final = frozenset(
+    {"secret", "appsecret", "access_token", "cloudbase_access_token", "signature"}
+)
 _MAX_TARGET: Final = 2048
 
 
@@ -46,7 +48,7 @@ class Arrivals:
         """
         ``secrets`` are masked wherever they occur, whatever the parameter is called.
         """
-        self._secrets = tuple(secrets)
+        self._secrets = list(secrets)
         self._kept: deque[Arrival] = deque(maxlen=kept)
         self._counts: Counter[str] = Counter()
         self._total = 0
@@ -57,6 +59,13 @@ class Arrivals:
         How many requests since the last ``clear`` are no longer kept.
         """
         return self._total - len(self._kept)
+
+    def hide(self, secret: str) -> None:
+        """
+        This text too is masked from now on.
+        """
+        if secret not in self._secrets:
+            self._secrets.append(secret)
 
     def record(
         self,
@@ -88,6 +97,17 @@ class Arrivals:
             self._counts[arrival.code] += 1
         return arrival
 
+    def identify(self, arrival: Arrival, *, app_id: str | None, code: str | None) -> None:
+        """
+        What only the body told is in the record; what is there already stays.
+        """
+        if arrival.app_id is None and app_id is not None:
+            arrival.app_id = self._without_secrets(app_id)
+        if arrival.code is None and code is not None:
+            arrival.code = self._without_secrets(code)
+            if self._kept and arrival.number >= self._kept[0].number:
+                self._counts[arrival.code] += 1
+
     def count(self, code: str) -> int:
         """
         How many of the kept requests carried this code.
@@ -100,11 +120,15 @@ class Arrivals:
         """
         return dict(self._counts)
 
-    def select(self, *, code: str | None = None) -> list[Arrival]:
+    def select(self, *, code: str | None = None, after: int = 0) -> list[Arrival]:
         """
-        The kept requests, or those with one code, oldest first.
+        The kept requests with a number above ``after``, or those of them with one code, oldest first.
         """
-        return [arrival for arrival in self._kept if code is None or arrival.code == code]
+        return [
+            arrival
+            for arrival in self._kept
+            if arrival.number > after and (code is None or arrival.code == code)
+        ]
 
     def clear(self) -> None:
         """

@@ -1,7 +1,7 @@
 """
 How an answer reaches the client, or fails to: the ordinary way, in trickles, cut off, or not at all.
 
-Works on one request's connection. Which way is due is decided by ``sns``.
+Works on one request's connection. Which way is due is decided by ``pipeline``.
 """
 
 from datetime import timedelta
@@ -20,7 +20,7 @@ def respond(reply: Reply) -> web.Response:
     The answer, delivered the ordinary way by whoever returns it.
     """
     # The header rather than the argument: given a charset-less text type as an argument, aiohttp adds one.
-    return web.Response(body=reply.body, status=reply.status, headers={"Content-Type": reply.content_type})
+    return web.Response(body=reply.body, status=reply.status, headers=_headers(reply))
 
 
 def drop(request: web.Request) -> web.StreamResponse:
@@ -87,7 +87,11 @@ async def hang_up_after(request: web.Request, reply: Reply) -> web.StreamRespons
 
 
 async def _start(request: web.Request, reply: Reply, *, length: int) -> web.StreamResponse:
-    response = web.StreamResponse(status=reply.status, headers={"Content-Type": reply.content_type})
+    response = web.StreamResponse(status=reply.status, headers=_headers(reply))
     response.content_length = length
     await response.prepare(request)
     return response
+
+
+def _headers(reply: Reply) -> dict[str, str]:
+    return {**reply.headers, "Content-Type": reply.content_type}

@@ -5,7 +5,7 @@ A fault is written ``name`` or ``name;param``. ``FAULTS`` lists every one with t
 what its parameter means. Four sources are asked in order, the first that names a fault wins: the
 request's ``X-Sandbox-Fault`` header; a fault bound to the code when it was minted; a code whose text
 is ``fault:<name[;param]>:<anything>``; the rules set through the control API. Carrying a fault out is
-not here: see ``sns`` and ``delivery``. Refused connections have no request to choose for; they are a
+not here: see ``pipeline`` and ``delivery``. Refused connections have no request to choose for; they are a
 switch of the server.
 """
 
@@ -92,6 +92,7 @@ FAULTS: Final[Mapping[str, FaultKind]] = {
     "http-consumed": FaultKind(Moment.CONSUMED, "a gateway's HTML page, code used up", Param.STATUS, 502),
     "empty-body": FaultKind(Moment.INSTEAD, "200, no body, text/html; charset=gbk, code untouched"),
     "empty-body-consumed": FaultKind(Moment.CONSUMED, "200, no body, text/html; charset=gbk, code used up"),
+    "gbk": FaultKind(Moment.INSTEAD, "200, an HTML page in GBK, code untouched"),
     "errcode-zero": FaultKind(Moment.SUCCESS, "errcode 0 and errmsg ok beside the session"),
     "old-expires-in": FaultKind(Moment.SUCCESS, "the field expires_in of before 2018"),
     "missing-session-key": FaultKind(Moment.SUCCESS, "no session_key"),
@@ -176,13 +177,14 @@ def _number(text: str, param: Param) -> float | None:
 @dataclass(slots=True)
 class Rule:
     """
-    A fault switched on for an app's requests, or for all where ``app_id`` is None; ``remaining`` counts
-    down with each request it strikes, None lasts until cleared.
+    A fault switched on for the requests of an app, to a path, or for all where ``app_id`` or ``path`` is None;
+    ``remaining`` counts down with each request it strikes, None lasts until cleared.
     """
 
     fault: Fault
     app_id: str | None = None
     remaining: int | None = None
+    path: str | None = None
 
 
 @dataclass(slots=True)
@@ -207,21 +209,39 @@ class FaultPlan:
         """
         return tuple(self._rules)
 
-    def put(self, fault: Fault, *, app_id: str | None = None, times: int | None = None) -> None:
+    def put(
+        self,
+        fault: Fault,
+        *,
+        app_id: str | None = None,
+        times: int | None = None,
+        path: str | None = None,
+    ) -> None:
         """
-        Makes this the only rule of its scope (one app, or all).
-        """
-        self.clear_scope(app_id)
-        self.append(fault, app_id=app_id, times=times)
+        Makes this the only rule of its scope: one app or all, one path or all.
 
-    def append(self, fault: Fault, *, app_id: str | None = None, times: int | None = None) -> None:
+        Raises:
+            BadFault: ``times`` is below 1.
+        """
+        rule = Rule(fault, app_id, _checked(times), path)
+        self._rules = [old for old in self._rules if (old.app_id, old.path) != (app_id, path)]
+        self._rules.append(rule)
+
+    def append(
+        self,
+        fault: Fault,
+        *,
+        app_id: str | None = None,
+        times: int | None = None,
+        path: str | None = None,
+    ) -> None:
         """
         Adds a rule that takes effect when the earlier ones that match are used up.
 
         Raises:
             BadFault: ``times`` is below 1.
         """
-        self._rules.append(Rule(fault, app_id, _checked(times)))
+        self._rules.append(Rule(fault, app_id, _checked(times), path))
 
     def bind(self, code: str, *, fault: Fault, times: int | None = 1) -> None:
         """
@@ -238,7 +258,7 @@ class FaultPlan:
 
     def clear_scope(self, app_id: str | None) -> None:
         """
-        Removes the rules of one app, or those for all apps if None.
+        Removes the rules of one app, or those for all apps if None, whatever their path.
         """
         self._rules = [rule for rule in self._rules if rule.app_id != app_id]
 
@@ -249,7 +269,9 @@ class FaultPlan:
         self._rules.clear()
         self._bindings.clear()
 
-    def choose(self, *, header: str | None, code: str | None, app_id: str | None) -> Fault | None:
+    def choose(
+        self, *, header: str | None, code: str | None, app_id: str | None, path: str | None = None
+    ) -> Fault | None:
         """
         The fault for one request, which is thereby counted; None to serve it faithfully.
 
@@ -265,7 +287,7 @@ class FaultPlan:
             prefix = _CODE_PREFIX.match(code)
             if prefix is not None:
                 return parse_fault(prefix[1])
-        return self._take_rule(app_id)
+        return self._take_rule(app_id, path)
 
     def _take_bound(self, code: str) -> Fault | None:
         binding = self._bindings.get(code)
@@ -277,9 +299,9 @@ class FaultPlan:
                 del self._bindings[code]
         return binding.fault
 
-    def _take_rule(self, app_id: str | None) -> Fault | None:
+    def _take_rule(self, app_id: str | None, path: str | None) -> Fault | None:
         for rule in self._rules:
-            if rule.app_id not in (None, app_id):
+            if rule.app_id not in (None, app_id) or rule.path not in (None, path):
                 continue
             if rule.remaining is not None:
                 rule.remaining -= 1

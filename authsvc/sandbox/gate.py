@@ -16,9 +16,11 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler, Middleware
 
+from authsvc.sandbox.apps import RealLookingCredential, UnknownApp
+from authsvc.sandbox.codes import CodeTaken
 from authsvc.sandbox.faults import BadFault
+from authsvc.sandbox.outcomes import BadInput
 from authsvc.sandbox.replies import MARKER_HEADER
-from authsvc.sandbox.world import BadInput, CodeTaken, UnknownApp
 
 _LOG: Final = logging.getLogger(__name__)
 _LOCAL_HOST: Final = re.compile(r"(127\.0\.0\.1|localhost|\[::1\])(:[0-9]{1,5})?", re.IGNORECASE)
@@ -26,6 +28,7 @@ _STATUS_OF: Final[dict[type[Exception], int]] = {
     BadFault: 400,
     BadInput: 400,
     CodeTaken: 409,
+    RealLookingCredential: 400,
     UnknownApp: 404,
 }
 
@@ -42,7 +45,8 @@ def guard(*, check_host: bool) -> Middleware:
         if check_host and not (len(hosts) == 1 and _LOCAL_HOST.fullmatch(hosts[0])):
             return error(421, "this sandbox answers only to local host names")
         origin = request.headers.get(hdrs.ORIGIN)
-        if origin is not None and origin.lower() not in {f"http://{host.lower()}" for host in hosts}:
+        own = {f"{request.scheme}://{host.lower()}" for host in hosts}
+        if origin is not None and origin.lower() not in own:
             return error(403, "this sandbox serves no other web page")
         return await handler(request)
 
@@ -56,7 +60,7 @@ async def explain(request: web.Request, handler: Handler) -> web.StreamResponse:
     """
     try:
         return await handler(request)
-    except (BadFault, BadInput, CodeTaken, UnknownApp) as mistake:
+    except (BadFault, BadInput, CodeTaken, RealLookingCredential, UnknownApp) as mistake:
         return error(_STATUS_OF[type(mistake)], str(mistake))
     except web.HTTPException as refusal:
         return error(refusal.status, refusal.reason)

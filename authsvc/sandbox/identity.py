@@ -36,8 +36,15 @@ def identity_of(user: str, *, app: SandboxApp) -> Identity:
     return Identity(openid=_derive("openid", app.app_id, user), unionid=unionid)
 
 
+def openpid_of(user: str, *, app_id: str, plugin: str) -> str:
+    """
+    A plug-in's name for a user of a host app (facts/wechat-api.md section 3.4).
+    """
+    return _derive("openpid", f"{app_id}\0{plugin}", user)
+
+
 def _derive(kind: str, scope: str, user: str) -> str:
-    # A user's name comes last, so that no two triples share one message.
+    # A user's name comes last, so that no two messages are alike.
     digest = hmac.digest(_KEY, f"{kind}\0{scope}\0{user}".encode(), "sha256")
     # Real ones have 28 characters of base64url and start with an o (facts section 1.1).
     return "o" + base64.urlsafe_b64encode(digest).decode("ascii")[:27]

@@ -7,6 +7,7 @@ Listens where it is told, loopback by default, and connects to nothing. Who may 
 
 import asyncio
 import socket
+import ssl
 from contextlib import suppress
 from datetime import timedelta
 from typing import Final
@@ -14,11 +15,25 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from authsvc.sandbox import control, gate, sns
+from authsvc.sandbox import gate
 from authsvc.sandbox.arrivals import Arrivals
+from authsvc.sandbox.cgi_bin import StableToken, Token
+from authsvc.sandbox.clock import SteeredClock
+from authsvc.sandbox.cloud import Cloud
+from authsvc.sandbox.console import Console
+from authsvc.sandbox.control import Control
+from authsvc.sandbox.device import Device
+from authsvc.sandbox.endpoints import Endpoint
 from authsvc.sandbox.faults import Fault, FaultPlan, parse_fault
 from authsvc.sandbox.needs import Clock, Entropy
+from authsvc.sandbox.parts import Parts
+from authsvc.sandbox.people import People
+from authsvc.sandbox.pipeline import Pipeline, record
+from authsvc.sandbox.sns import CodeToSession
+from authsvc.sandbox.user_data import Kind, UserData, make_user_data
+from authsvc.sandbox.vectors import self_check
 from authsvc.sandbox.world import World
+from authsvc.sandbox.wxa import ENDPOINTS
 
 _MAX_BODY: Final = 64 * 1024
 _KEEPALIVE: Final = 75.0
@@ -39,15 +54,20 @@ class SandboxServer:
         host: str = "127.0.0.1",
         port: int = 0,
         check_host: bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
         """
-        Port 0 takes a free one. ``check_host`` serves only local Host names while bound to loopback.
+        Port 0 takes a free one. ``check_host`` serves only local Host names while bound to loopback. ``tls`` makes it
+        speak HTTPS only.
         """
         self.world = world
+        self.people = People(world)
+        self.cloud = Cloud(world)
         self.faults = FaultPlan()
         self.arrivals = Arrivals(secrets=[app.secret for app in world.apps])
-        self._clock = clock
+        self.clock = SteeredClock(clock)
         self._entropy = entropy
+        self._tls = tls
         self._host = host
         self._port = port
         self._check_host = check_host and gate.is_loopback(host)
@@ -63,7 +83,7 @@ class SandboxServer:
         Where it listens, without a slash at the end. The port is known once started.
         """
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     @property
     def port(self) -> int:
@@ -78,7 +98,9 @@ class SandboxServer:
 
         Raises:
             OSError: the address cannot be bound.
+            SelfCheckFailed: WeChat's published examples are not reproduced on this machine.
         """
+        self_check()
         assert self._runner is None, "a sandbox server is started once at a time"
         runner = web.AppRunner(
             self._application(),
@@ -133,10 +155,45 @@ class SandboxServer:
             BadFault: there is no such fault.
         """
         parsed = parse_fault(fault) if isinstance(fault, str) else fault
-        minted = self.world.mint(app_id, user=user, now=self._clock.now(), code=code)
+        minted = self.world.mint(app_id, user=user, now=self.clock.now(), code=code)
         if parsed is not None:
             self.faults.bind(minted, fault=parsed, times=fault_times)
         return minted
+
+    def mint_phone(
+        self,
+        app_id: str,
+        user: str,
+        *,
+        code: str | None = None,
+        fault: str | Fault | None = None,
+        fault_times: int | None = 1,
+    ) -> str:
+        """
+        A phone code, as ``POST /sandbox/v1/phone-codes`` hands out. The number behind it is the user's:
+        ``world.phones.of(user)``.
+
+        Raises:
+            UnknownApp, BadInput, CodeTaken: as ``World.mint``.
+            BadFault: there is no such fault.
+        """
+        parsed = parse_fault(fault) if isinstance(fault, str) else fault
+        minted = self.people.mint_phone(app_id, user=user, now=self.clock.now(), code=code)
+        if parsed is not None:
+            self.faults.bind(minted, fault=parsed, times=fault_times)
+        return minted
+
+    def user_data(
+        self, app_id: str, user: str, *, kind: Kind = "user", variant: str = "faithful"
+    ) -> UserData:
+        """
+        Encrypted and signed data of the user, or a hostile variant of it: ``user_data.VARIANTS``.
+
+        Raises:
+            UnknownApp: no such app.
+            BadInput: no such variant, or the user never logged in.
+        """
+        return make_user_data(self.world, app_id, user=user, now=self.clock.now(), kind=kind, variant=variant)
 
     def requests_for(self, code: str) -> int:
         """
@@ -185,24 +242,37 @@ class SandboxServer:
             client_max_size=_MAX_BODY,
         )
         app.on_response_prepare.append(gate.mark)
-        endpoint = sns.CodeToSession(
+        pipeline = Pipeline(
             world=self.world,
+            cloud=self.cloud,
             plan=self.faults,
             arrivals=self.arrivals,
-            clock=self._clock,
+            clock=self.clock,
             entropy=self._entropy,
         )
-        handlers = control.Control(
+        endpoints = self._endpoints()
+        for endpoint in endpoints:
+            app.router.add_route("*", endpoint.path, pipeline.handler(endpoint))
+        parts = Parts(
             world=self.world,
+            people=self.people,
+            cloud=self.cloud,
             plan=self.faults,
             arrivals=self.arrivals,
-            clock=self._clock,
-            switchboard=self,
+            clock=self.clock,
         )
-        app.router.add_routes(handlers.routes())
-        app.router.add_route("*", sns.PATH, endpoint.answer)
+        paths = tuple(endpoint.path for endpoint in endpoints)
+        app.router.add_routes(Control(parts, paths=paths, switchboard=self).routes())
+        app.router.add_routes(Console(parts).routes())
+        app.router.add_routes(Device(parts).routes())
         app.router.add_route("*", "/{rest:.*}", self._unknown)
         return app
+
+    def _endpoints(self) -> list[Endpoint]:
+        with_token = [
+            endpoint(world=self.world, people=self.people, cloud=self.cloud) for endpoint in ENDPOINTS
+        ]
+        return [CodeToSession(self.world), Token(self.world), StableToken(self.world), *with_token]
 
     @web.middleware
     async def _track(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -217,7 +287,7 @@ class SandboxServer:
 
     async def _unknown(self, request: web.Request) -> web.StreamResponse:
         if not request.path.startswith("/sandbox"):
-            arrival = sns.record(request, arrivals=self.arrivals, clock=self._clock)
+            arrival = record(request, arrivals=self.arrivals, clock=self.clock)
             arrival.outcome = "http 404"
         return gate.error(404, "the sandbox has no such path")
 
@@ -243,7 +313,7 @@ class SandboxServer:
 
     async def _listen(self, listener: socket.socket) -> None:
         assert self._runner is not None, "listening starts after the runner is set up"
-        site = web.SockSite(self._runner, listener, backlog=1024)
+        site = web.SockSite(self._runner, listener, backlog=1024, ssl_context=self._tls)
         try:
             await site.start()
         except BaseException:
@@ -257,7 +327,7 @@ class SandboxServer:
             await self._listen(held)
 
     async def _accept_after(self, duration: timedelta) -> None:
-        await self._clock.sleep(duration)
+        await self.clock.sleep(duration)
         self._reopening = None
         await self._reopen()
 

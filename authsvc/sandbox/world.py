@@ -1,91 +1,64 @@
 """
-Apps, users, login codes and session keys: everything WeChat would know, without any wire.
+Apps, users, codes, session keys and tokens: everything WeChat would know, without any wire.
 
 Every method is synchronous and takes the present instant, so one exchange is atomic under any number
 of concurrent requests and a test can stand at any moment. What an answer looks like is the business
-of ``replies``; deliberate failures are the business of ``faults``.
+of ``replies``; deliberate failures are the business of ``faults``. What can be asked about a user who is
+already logged in (phone number, session key, payment) stands in ``people``.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from authsvc.sandbox.apps import SANDBOX_APPS, SandboxApp, check_apps
+from authsvc.sandbox.apps import SANDBOX_APPS, Apps, SandboxApp
+from authsvc.sandbox.codes import SingleUseCodes
+from authsvc.sandbox.dice import Dice
 from authsvc.sandbox.identity import Identity, identity_of
 from authsvc.sandbox.needs import Entropy
+from authsvc.sandbox.outcomes import Refusal, Session, require_text
+from authsvc.sandbox.phones import Phones
+from authsvc.sandbox.quotas import Quota
+from authsvc.sandbox.session_keys import KEY_INTERVAL, KEY_LIFETIME, SessionKeys
+from authsvc.sandbox.tokens import AccessTokens, Limits
 
 CODE_LIFETIME: Final = timedelta(seconds=300)
-KEY_INTERVAL: Final = timedelta(seconds=60)
 CALLS_PER_MINUTE: Final = 100
 
-_ALPHANUMERICS: Final = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _CODE_LENGTH: Final = 32
 _MAX_USER_LENGTH: Final = 128
-_MAX_CODE_LENGTH: Final = 1024
-
-
-class UnknownApp(LookupError):
-    """
-    The sandbox has no app with this id.
-    """
-
-
-class CodeTaken(ValueError):
-    """
-    A code with this text was minted before and has not expired yet.
-    """
-
-
-class BadInput(ValueError):
-    """
-    A user name or code text cannot be used; the text says why.
-    """
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """
-    A successful exchange: the answer's three fields.
-    """
-
-    openid: str
-    session_key: str = field(repr=False)
-    unionid: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """
-    A refused exchange, by WeChat's error number.
-    """
-
-    errcode: int
 
 
 @dataclass(slots=True)
-class _Code:
-    app_id: str
-    user: str
-    expires_at: datetime
-    used: bool = False
+class Switches:
+    """
+    What WeChat leaves open or has changed over time, and how the sandbox plays it now.
+    """
+
+    wrong_app_consumes: bool = True
+    """An attempt with another app uses the code up (facts section 1.4)."""
+    old_hints: bool = False
+    """Error texts end in ``hints: [ req_id: ... ]`` as before 2020."""
+    country_code_as_number: bool = False
+    """``countryCode`` is a number, as in the documentation's sample, not a string as in its table."""
+    phone_wrong_app_errcode: int = 40029
+    """What another app's phone code is answered with: documented 40029, observed 40013."""
+    openid_mismatch_errcode: int = 40003
+    """What a phone code of somebody else's openid is answered with; nobody publishes it (facts section 9)."""
 
 
-@dataclass(slots=True)
 class _User:
-    blocked: bool = False
-    session_key: str | None = None
-    keyed_at: datetime | None = None
-    minute: int = 0
-    calls: int = 0
+    def __init__(self, calls_per_minute: int) -> None:
+        self.blocked = False
+        self.logins = Quota(calls_per_minute, daily=False)
+        self.phone_calls = Quota(calls_per_minute, daily=False)
 
 
 class World:
     """
-    The state behind the imitated endpoints. Codes and keys live in memory; identities are derived, so
-    a user keeps openid and unionid over restarts.
+    The state behind the imitated endpoints. Codes, keys and tokens live in memory; identities are
+    derived, so a user keeps openid and unionid over restarts.
     """
 
     def __init__(
@@ -96,8 +69,10 @@ class World:
         allow_real: bool = False,
         code_lifetime: timedelta = CODE_LIFETIME,
         key_interval: timedelta = KEY_INTERVAL,
+        key_lifetime: timedelta = KEY_LIFETIME,
         calls_per_minute: int = CALLS_PER_MINUTE,
-        wrong_app_consumes: bool = True,
+        limits: Limits | None = None,
+        switches: Switches | None = None,
     ) -> None:
         """
         ``key_interval`` is the shortest time between two session keys of one user.
@@ -106,22 +81,23 @@ class World:
             ValueError: the list of apps is malformed.
             RealLookingCredential: it holds what looks like a real app, and ``allow_real`` is off.
         """
-        self._apps = check_apps(apps, allow_real=allow_real)
-        self._entropy = entropy
-        self._code_lifetime = code_lifetime
-        self._key_interval = key_interval
+        self.book = Apps(apps, allow_real=allow_real)
+        self.dice = Dice(entropy)
+        self.switches = switches or Switches()
+        self.keys = SessionKeys(self.dice, interval=key_interval, lifetime=key_lifetime)
+        self.tokens = AccessTokens(self.dice, limits=limits)
+        self.phones = Phones()
+        self._codes = SingleUseCodes(lifetime=code_lifetime)
         self._calls_per_minute = calls_per_minute
-        self._codes: dict[str, _Code] = {}
         self._users: dict[tuple[str, str], _User] = {}
-        self._serial = 0
-        self.wrong_app_consumes = wrong_app_consumes
+        self._by_openid: dict[tuple[str, str], str] = {}
 
     @property
     def apps(self) -> tuple[SandboxApp, ...]:
         """
         Every app, in the order given.
         """
-        return tuple(self._apps.values())
+        return self.book.listed
 
     def identity(self, app_id: str, *, user: str) -> Identity:
         """
@@ -131,16 +107,15 @@ class World:
             UnknownApp: no such app.
             BadInput: the name cannot be used.
         """
-        app = self._require_app(app_id)
-        _require_text(user, what="user", limit=_MAX_USER_LENGTH)
+        app = self.book.require(app_id)
+        require_text(user, what="user", limit=_MAX_USER_LENGTH)
         return identity_of(user, app=app)
 
     def session_key(self, app_id: str, *, user: str) -> str | None:
         """
         The user's only valid session_key in an app; None before the first code.
         """
-        state = self._users.get((app_id, user))
-        return state.session_key if state is not None else None
+        return self.keys.current(app_id, user=user)
 
     def is_blocked(self, app_id: str, *, user: str) -> bool:
         """
@@ -157,9 +132,34 @@ class World:
             UnknownApp: no such app.
             BadInput: the name cannot be used.
         """
-        self._require_app(app_id)
-        _require_text(user, what="user", limit=_MAX_USER_LENGTH)
-        self._user(app_id, user).blocked = blocked
+        self.meet(app_id, user=user)
+        self._users[app_id, user].blocked = blocked
+
+    def meet(self, app_id: str, *, user: str) -> Identity:
+        """
+        The user is one of the app's: WeChat knows the openid from now on.
+
+        Raises:
+            UnknownApp: no such app.
+            BadInput: the name cannot be used.
+        """
+        identity = self.identity(app_id, user=user)
+        if (app_id, user) not in self._users:
+            self._users[app_id, user] = _User(self._calls_per_minute)
+            self._by_openid[app_id, identity.openid] = user
+        return identity
+
+    def user_of(self, app_id: str, *, openid: str) -> str | None:
+        """
+        The user behind an openid of the app; None if it is nobody's so far.
+        """
+        return self._by_openid.get((app_id, openid))
+
+    def count_phone_call(self, app_id: str, *, user: str, now: datetime) -> bool:
+        """
+        Whether one more phone number of this user may be asked for in this minute; it is counted.
+        """
+        return self._users[app_id, user].phone_calls.take(now)
 
     def mint(self, app_id: str, *, user: str, now: datetime, code: str | None = None) -> str:
         """
@@ -173,23 +173,18 @@ class World:
             BadInput: the user or the given code text cannot be used.
             CodeTaken: the given text is a code that has not expired.
         """
-        self._require_app(app_id)
-        _require_text(user, what="user", limit=_MAX_USER_LENGTH)
-        self._forget_expired(now)
+        self.meet(app_id, user=user)
         if code is None:
-            code = self._fresh_code()
-        else:
-            _require_text(code, what="code", limit=_MAX_CODE_LENGTH)
-            known = self._codes.pop(code, None)
-            if known is not None and now < known.expires_at:
-                self._codes[code] = known
-                raise CodeTaken("this code exists and has not expired")
-        self._codes[code] = _Code(app_id, user, expires_at=now + self._code_lifetime)
-        state = self._user(app_id, user)
-        if state.keyed_at is None or now - state.keyed_at >= self._key_interval:
-            state.session_key = base64.b64encode(self._fresh_bytes(16)).decode("ascii")
-            state.keyed_at = now
+            code = self.dice.text(_CODE_LENGTH)
+        self._codes.issue(code, app_id=app_id, user=user, now=now)
+        self.keys.logged_in(app_id, user=user, now=now)
         return code
+
+    def is_login_code(self, code: str, *, now: datetime) -> bool:
+        """
+        Whether this is a login code that has not expired, used or not.
+        """
+        return self._codes.find(code, now=now) is not None
 
     def exchange(
         self,
@@ -206,92 +201,28 @@ class World:
         The order of the checks is the one of facts/wechat-api.md section 10. A refusal leaves the code as
         it was, except that an attempt with another app uses it up while ``wrong_app_consumes`` is on.
         """
-        refused = self._judge_caller(app_id=app_id, secret=secret, grant_type=grant_type)
+        refused = self.book.judge(app_id, secret)
         if refused is not None:
             return Refusal(refused)
+        if grant_type != "authorization_code":
+            return Refusal(40002)
         if not code:
             return Refusal(41008)
-        found = self._codes.get(code)
-        if found is None or now >= found.expires_at:
+        found = self._codes.find(code, now=now)
+        if found is None:
             return Refusal(40029)
         if found.app_id != app_id:
-            if self.wrong_app_consumes:
-                found.used = True
+            found.used |= self.switches.wrong_app_consumes
             return Refusal(40029)
         if found.used:
             return Refusal(40163)
-        state = self._user(found.app_id, found.user)
+        state = self._users[found.app_id, found.user]
         if state.blocked:
             return Refusal(40226)
-        if not self._count_call(state, now):
+        if not state.logins.take(now):
             return Refusal(45011)
         found.used = True
-        assert state.session_key is not None, "minting a code gives its user a key"
+        key = self.keys.current(found.app_id, user=found.user)
+        assert key is not None, "minting a code gives its user a key"
         identity = self.identity(found.app_id, user=found.user)
-        return Session(identity.openid, state.session_key, identity.unionid)
-
-    def _judge_caller(self, *, app_id: str | None, secret: str | None, grant_type: str | None) -> int | None:
-        if not app_id:
-            return 41002
-        app = self._apps.get(app_id)
-        if app is None:
-            return 40013
-        if not secret:
-            return 41004
-        if secret != app.secret:
-            return 40125
-        return 40002 if grant_type != "authorization_code" else None
-
-    def _count_call(self, state: _User, now: datetime) -> bool:
-        minute = int(now.timestamp()) // 60
-        if state.minute != minute:
-            state.minute, state.calls = minute, 0
-        if state.calls >= self._calls_per_minute:
-            return False
-        state.calls += 1
-        return True
-
-    def _require_app(self, app_id: str) -> SandboxApp:
-        app = self._apps.get(app_id)
-        if app is None:
-            raise UnknownApp("the sandbox has no such app")
-        return app
-
-    def _user(self, app_id: str, user: str) -> _User:
-        return self._users.setdefault((app_id, user), _User())
-
-    def _forget_expired(self, now: datetime) -> None:
-        # An expired code and an unknown one are answered alike, so the table stays as small as five
-        # minutes of logins. Codes stand in the order they were minted, hence of their expiry.
-        for code in [*_leading_expired(self._codes, now)]:
-            del self._codes[code]
-
-    def _fresh_code(self) -> str:
-        number = int.from_bytes(self._fresh_bytes(48), "big")
-        letters = []
-        for _ in range(_CODE_LENGTH):
-            number, index = divmod(number, len(_ALPHANUMERICS))
-            letters.append(_ALPHANUMERICS[index])
-        return "".join(letters)
-
-    def _fresh_bytes(self, count: int) -> bytes:
-        # The serial keeps two values apart even where a test's entropy repeats itself.
-        self._serial += 1
-        seed = self._serial.to_bytes(8, "big") + self._entropy.token_bytes(32)
-        return hashlib.sha512(seed).digest()[:count]
-
-
-def _leading_expired(codes: dict[str, _Code], now: datetime) -> Iterable[str]:
-    for code, entry in codes.items():
-        if now < entry.expires_at:
-            return
-        yield code
-
-
-def _require_text(value: str, *, what: str, limit: int) -> None:
-    if not 1 <= len(value) <= limit:
-        raise BadInput(f"{what} must have 1 to {limit} characters")
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BadInput(f"{what} must be valid Unicode text") from None
+        return Session(identity.openid, key, identity.unionid)

@@ -100,11 +100,13 @@ async def test_rules_are_put_appended_listed_and_cleared(server: SandboxServer, 
     listed = (await wire.control("GET", "/faults")).fields
     assert set(FAULTS) == set(listed["catalogue"])  # type: ignore[call-overload]
     assert listed["faults"] == [
-        {"app_id": D1, "fault": "drop", "remaining": 2},
-        {"app_id": None, "fault": "errcode;45009", "remaining": 2},
+        {"app_id": D1, "fault": "drop", "remaining": 2, "path": None},
+        {"app_id": None, "fault": "errcode;45009", "remaining": 2, "path": None},
     ]
     cleared = await wire.control("DELETE", f"/faults?app_id={D1}")
-    assert cleared.fields["faults"] == [{"app_id": None, "fault": "errcode;45009", "remaining": 2}]
+    assert cleared.fields["faults"] == [
+        {"app_id": None, "fault": "errcode;45009", "remaining": 2, "path": None}
+    ]
     assert (await wire.control("DELETE", "/faults")).fields["faults"] == []
     assert (await wire.login("x")).errcode == 40029
 
@@ -160,7 +162,14 @@ async def test_apps_are_listed_without_secrets(wire: Wire) -> None:
     """
     answer = await wire.control("GET", "/apps")
     assert [
-        {"app_id": app.app_id, "open_platform": app.open_platform} for app in SANDBOX_APPS
+        {
+            "app_id": app.app_id,
+            "open_platform": app.open_platform,
+            "frozen": False,
+            "tokens_stuck": False,
+            "token_length": 136,
+        }
+        for app in SANDBOX_APPS
     ] == answer.fields["apps"]
     assert not any(app.secret.encode() in answer.body for app in SANDBOX_APPS)
 
@@ -171,9 +180,14 @@ async def test_users_are_shown_and_blocked(server: SandboxServer, wire: Wire) ->
     """
     identity = server.world.identity(D3, user="a/b c")
     path = f"/users/{D3}/a%2Fb%20c"
-    assert {"openid": identity.openid, "unionid": None, "blocked": False} == (
-        await wire.control("GET", path)
-    ).fields
+    assert {
+        "openid": identity.openid,
+        "unionid": None,
+        "blocked": False,
+        "phone": server.world.phones.of("a/b c").pure,
+        "country_code": "86",
+        "session_key": None,
+    } == (await wire.control("GET", path)).fields
     assert True is (await wire.control("PUT", path, {"blocked": True})).fields["blocked"]
     code = server.mint(D3, "a/b c")
     assert (await wire.login(code, app_id=D3)).errcode == 40226
@@ -213,7 +227,13 @@ async def test_the_wrong_app_switch(server: SandboxServer, wire: Wire) -> None:
     """
     Switched off, another app's attempt leaves the code usable.
     """
-    assert (await wire.control("GET", "/settings")).fields == {"wrong_app_consumes": True}
+    assert (await wire.control("GET", "/settings")).fields == {
+        "wrong_app_consumes": True,
+        "old_hints": False,
+        "country_code_as_number": False,
+        "phone_wrong_app_errcode": 40029,
+        "openid_mismatch_errcode": 40003,
+    }
     await wire.control("PUT", "/settings", {"wrong_app_consumes": False})
     code = server.mint(D1, "ann")
     assert (await wire.login(code, app_id=D2)).errcode == 40029

@@ -48,6 +48,14 @@ def gateway(status: int) -> Callable[[Answer], bool]:
     )
 
 
+def is_gbk(answer: Answer) -> bool:
+    return (
+        answer.status == 200
+        and "系统繁忙" in answer.body.decode("gbk")
+        and answer.headers["content-type"] == "text/html; charset=gbk"
+    )
+
+
 def is_empty(answer: Answer) -> bool:
     return (
         answer.status == 200
@@ -118,6 +126,7 @@ CASES = [
     Case("http-consumed;503", gateway(503), used=True),
     Case("empty-body", is_empty, used=False),
     Case("empty-body-consumed", is_empty, used=True),
+    Case("gbk", is_gbk, used=False),
     Case(
         "errcode-zero",
         lambda a: a.fields["errcode"] == 0 and a.fields["errmsg"] == "ok" and "openid" in a.fields,

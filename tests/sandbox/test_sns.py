@@ -195,10 +195,10 @@ async def test_other_paths_are_404_and_logged(server: SandboxServer, wire: Wire)
     """
     An endpoint that is not imitated says so and shows in the log with its secret masked.
     """
-    answer = await wire.send(f"/cgi-bin/token?appid={D1}&secret={SECRETS[D1]}")
+    answer = await wire.send(f"/cgi-bin/nosuch?appid={D1}&secret={SECRETS[D1]}")
     assert answer.status == 404
     (arrival,) = server.arrivals.select()
-    assert (f"/cgi-bin/token?appid={D1}&secret=***", "http 404") == (arrival.target, arrival.outcome)
+    assert (f"/cgi-bin/nosuch?appid={D1}&secret=***", "http 404") == (arrival.target, arrival.outcome)
 
 
 async def test_no_secret_in_the_log(server: SandboxServer, wire: Wire) -> None:

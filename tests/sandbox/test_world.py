@@ -206,8 +206,8 @@ def test_another_apps_attempt_may_use_the_code_up(world: World, consumes: bool, 
     """
     A wrong-app attempt answers 40029 and spends the code, unless that is switched off.
     """
-    assert world.wrong_app_consumes is True
-    world.wrong_app_consumes = consumes
+    assert world.switches.wrong_app_consumes is True
+    world.switches.wrong_app_consumes = consumes
     code = world.mint(D1, user="ann", now=T0)
     assert Refusal(40029) == exchange(world, code, app_id=D2)
     assert then is (exchange(world, code) == Refusal(40163))
@@ -333,4 +333,4 @@ def test_expired_codes_are_forgotten(world: World) -> None:
     """
     for second in range(1000):
         world.mint(D1, user="ann", now=T0 + second * SECOND)
-    assert len(world._codes) == 300
+    assert len(world._codes._codes) == 300

@@ -135,6 +135,7 @@ OUTCOMES: dict[str, tuple[str, type[Exception] | None]] = {
     "http-consumed": ("", errors.LoginCodeSpent),
     "empty-body": ("", errors.LoginCodeSpent),
     "empty-body-consumed": ("", errors.LoginCodeSpent),
+    "gbk": ("", errors.LoginCodeSpent),
     "errcode-zero": ("", None),
     "old-expires-in": ("", None),
     "missing-session-key": ("", errors.LoginCodeSpent),
