@@ -10,9 +10,12 @@ from tests.conformance.vectors import (
     cases_order,
     cases_revocations,
     cases_shape,
+    sequences,
+    sequences_time,
     wire,
 )
 from tests.conformance.vectors.reference import Json
+from tests.conformance.vectors.script import Script
 from tests.conformance.vectors.token_case import KEY_SETS, TokenCase
 
 FORMAT = 1
@@ -43,7 +46,31 @@ def tokens() -> Json:
     return {"format": FORMAT, "count": len(cases), "key_sets": key_sets, "cases": cases}
 
 
-FILES: dict[str, Callable[[], Json]] = {"tokens.json": tokens}
+_SEQUENCES: tuple[Callable[[], Iterator[Script]], ...] = (
+    sequences.snapshots,
+    sequences.changes,
+    sequences.breaks,
+    sequences_time.ages,
+    sequences_time.bounds,
+    sequences_time.clocks,
+    sequences_time.keys,
+)
+
+
+def stories() -> Json:
+    """Return `sequences.json`."""
+    cases = [script.case for script in chain.from_iterable(make() for make in _SEQUENCES)]
+    names = {case["keys"] for case in cases} | {
+        step["keys"] for case in cases for step in case["steps"] if "keys" in step
+    }
+    key_sets = {name: wire.both_forms(message) for name, message in KEY_SETS.items() if name in names}
+    tokens = {
+        name: {"token": token.token, "require": token.require} for name, token in sequences.TOKENS.items()
+    }
+    return {"format": FORMAT, "count": len(cases), "key_sets": key_sets, "tokens": tokens, "cases": cases}
+
+
+FILES: dict[str, Callable[[], Json]] = {"tokens.json": tokens, "sequences.json": stories}
 
 
 def text_of(content: Json) -> str:
