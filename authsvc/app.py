@@ -161,6 +161,7 @@ class AuthServer:
         wechat = WeChatClient(
             apps={app.id: app.wechat() for app in self._configured},
             clock=clock,
+            entropy=entropy,
             observer=observer,
             settings=WeChatSettings(refuse_sandbox=settings.env is Environment.PROD),
         )

@@ -95,8 +95,8 @@ _ROWS: dict[type[errors.AuthError], Row] = {
         "WECHAT_THROTTLED",
         Code.RESOURCE_EXHAUSTED,
         429,
-        "WeChat asks to slow down. Wait, then log in with a new code.",
-        "微信接口调用过于频繁，请稍后重新获取 code 登录。",
+        "WeChat asks to slow down. Wait, then try again; a login needs a new code.",
+        "微信接口调用过于频繁，请稍后再试；登录需重新获取 code。",
     ),
     errors.RateLimited: Row(
         "RATE_LIMITED",
@@ -109,8 +109,8 @@ _ROWS: dict[type[errors.AuthError], Row] = {
         "WECHAT_UNAVAILABLE",
         Code.UNAVAILABLE,
         503,
-        "WeChat cannot be reached right now. Nothing was sent; try again.",
-        "暂时无法连接微信，请求尚未发送，请稍后重试。",
+        "WeChat cannot be reached right now. Try again in a moment.",
+        "暂时无法连接微信，请稍后重试。",
     ),
     errors.StoreUnavailable: Row(
         "STORE_UNAVAILABLE",
@@ -130,8 +130,8 @@ _ROWS: dict[type[errors.AuthError], Row] = {
         "WECHAT_MISCONFIGURED",
         Code.FAILED_PRECONDITION,
         503,
-        "Login is not available for this app right now.",
-        "该小程序暂时无法登录。",
+        "WeChat does not serve this app right now.",
+        "微信暂时无法为该小程序提供服务。",
     ),
     errors.UnknownApp: Row(
         "UNKNOWN_APP", Code.FAILED_PRECONDITION, 400, "This app is not known here.", "未知的小程序。"

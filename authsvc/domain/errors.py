@@ -47,7 +47,7 @@ class LoginCodeUsed(AuthError):
 
 
 class LoginCodeSpent(AuthError):
-    """The code was sent and its outcome is lost (facts page 1.6): only a new `wx.login` helps."""
+    """The code was sent and its outcome is lost (facts page 1.6), or the secret had just changed: a new code helps."""
 
 
 class WeChatUserBlocked(AuthError):
@@ -67,7 +67,7 @@ class RateLimited(_Delayed):
 
 
 class WeChatUnavailable(_Delayed):
-    """For a login: provably nothing was sent, so the same code may be tried again."""
+    """For a login: provably nothing was sent, so the same code may be tried again. Otherwise: a transient fault."""
 
 
 class StoreUnavailable(_Delayed):
@@ -126,7 +126,7 @@ class TokenInsufficient(AuthError):
 
 
 class PhoneCodeInvalid(AuthError):
-    """WeChat does not accept this phone code, or not for this user."""
+    """WeChat does not accept this phone code, or not for this user (whatever the number it says so with)."""
 
 
 class CallerUnauthenticated(AuthError):
@@ -138,11 +138,11 @@ class CallerForbidden(AuthError):
 
 
 class SessionKeyStale(AuthError):
-    """No session_key we hold fits: the client must `wx.login` first."""
+    """No session_key we hold opens the data, or WeChat replaced it: the client must `wx.login` first."""
 
 
 class UserDataInvalid(AuthError):
-    """Encrypted user data that no key opens, or whose watermark is not ours."""
+    """User data that is damaged whatever the key, or that opened and is not ours (app, age, owner)."""
 
 
 class NotFound(AuthError):

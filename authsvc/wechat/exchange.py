@@ -1,5 +1,5 @@
 """
-The wire: one GET to one host, ending in an `Answer` or a `Fault` and never in an exception but cancellation.
+The wire: one request to one host, ending in an `Answer` or a `Fault` and never in an exception but cancellation.
 
 What aiohttp raises may hold the URL and with it the AppSecret (facts page 1.7); it stops here, so it can't hang on
 anybody's `__context__` either.
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
+import orjson
 from aiohttp import ClientResponse, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 
 from authsvc.wechat.send_once import SendOnce, name_fault, written_trace
@@ -65,25 +66,41 @@ def open_session(*, dns_ttl: timedelta) -> ClientSession:
     )
 
 
-async def get_once(
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """What is sent: *params* percent-encoded into the URL, *body* (None: no body, a GET) as JSON of a POST."""
+
+    params: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: Mapping[str, str | bool] | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+async def send_once(
     session: ClientSession,
     url: str,
     *,
-    params: Mapping[str, str],
+    outgoing: Outgoing,
     guard: SendOnce,
     connect_timeout: timedelta,
     max_body: int,
 ) -> Answer | Fault:
     """
-    Send one GET at most once, with *params* percent-encoded, and return what came of it.
+    Send one request at most once and return what came of it.
 
     `guard.may_be_written` then tells whether the request may have left. Redirects are not followed. There is no
     deadline for the answer here: the caller's spans several hosts.
     """
     try:
-        async with session.get(
+        headers, data = dict(outgoing.headers), None
+        if outgoing.body is not None:
+            headers["Content-Type"] = "application/json"  # a form is answered with 41002 (facts page 2.2)
+            data = orjson.dumps(outgoing.body)
+        async with session.request(
+            "GET" if data is None else "POST",
             url,
-            params=params,
+            params=outgoing.params,
+            data=data,
+            headers=headers,
             allow_redirects=False,
             raise_for_status=False,
             middlewares=(guard,),

@@ -1,5 +1,5 @@
 """
-Reading the body of an answer to code2Session (facts page 1.2).
+Reading the body of an answer, and what code2Session says in it (facts page 1.2).
 
 The Content-Type is never looked at (`text/plain` in practice, gateways say anything), and of errmsg only the trace id
 is taken, for the log. Nothing raises: what can't be read is a value too, so no parser's exception, which would hold
@@ -7,8 +7,9 @@ the body, ever exists outside this module.
 """
 
 import re
-from dataclasses import dataclass
-from typing import Final, TypeGuard
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeGuard, TypeVar
 
 import orjson
 
@@ -24,11 +25,16 @@ _RID: Final = re.compile(r"\brid: ?([0-9a-f]{8}-[0-9a-f]{8}-[0-9a-f]{8})(?![0-9A
 _REQ_ID: Final = re.compile(r"\breq_id: ?([0-9A-Za-z]{1,20})(?![0-9A-Za-z_=+/-])")
 
 
-@dataclass(frozen=True, slots=True)
-class Granted:
-    """A good code."""
+T = TypeVar("T")
+Fields = Mapping[str, object]
+"""The members of an answer's JSON object."""
 
-    session: CodeSession
+
+@dataclass(frozen=True, slots=True)
+class Granted(Generic[T]):
+    """What was asked for."""
+
+    value: T = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,29 +52,36 @@ class Unreadable:
     why: str
 
 
-Reading = Granted | Refused | Unreadable
+def read_reply(body: bytes, read: Callable[[Fields], T | Unreadable]) -> Granted[T] | Refused | Unreadable:
+    """
+    Return what *body* says, using *read* for the fields of a success.
 
-
-def read_reply(body: bytes) -> Reading:
-    """Return what *body* says. A UTF-8 byte order mark is passed over, as RFC 8259 section 8.1 allows."""
+    A UTF-8 byte order mark is passed over, as RFC 8259 section 8.1 allows.
+    """
     body = body.removeprefix(_BOM)
     if not body.strip():
         return Unreadable("empty_body")
     answer = _parse(body)
     if not isinstance(answer, dict):
         return Unreadable("not_a_json_object")
-    errcode = _errcode(answer.get("errcode"))
+    errcode = read_errcode(answer.get("errcode"))
     if errcode is None:
         return Unreadable("odd_errcode")
     if errcode != 0:
         return Refused(errcode, find_rid(answer.get("errmsg")))
+    value = read(answer)
+    return value if isinstance(value, Unreadable) else Granted(value)
+
+
+def read_session(answer: Fields) -> CodeSession | Unreadable:
+    """Return what code2Session grants."""
     openid, session_key = answer.get("openid"), answer.get("session_key")
-    if not (_is_id(openid) and _is_id(session_key)):
+    if not (is_id(openid) and is_id(session_key)):
         return Unreadable("no_session")
     unionid = answer.get("unionid") or None
-    if unionid is not None and not _is_id(unionid):
+    if unionid is not None and not is_id(unionid):
         return Unreadable("odd_unionid")
-    return Granted(CodeSession(openid=openid, session_key=session_key, unionid=unionid))
+    return CodeSession(openid=openid, session_key=session_key, unionid=unionid)
 
 
 def find_rid(errmsg: object) -> str:
@@ -87,7 +100,7 @@ def _parse(body: bytes) -> object:
     return parsed
 
 
-def _errcode(value: object) -> int | None:
+def read_errcode(value: object) -> int | None:
     """Return the number; 0 where there is none, None where it can't be told."""
     if value is None:
         return 0
@@ -101,5 +114,6 @@ def _errcode(value: object) -> int | None:
     return None
 
 
-def _is_id(value: object) -> TypeGuard[str]:
+def is_id(value: object) -> TypeGuard[str]:
+    """Tell whether it could be an openid, a unionid or a session_key."""
     return isinstance(value, str) and 0 < len(value) <= _LONGEST_ID

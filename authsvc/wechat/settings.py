@@ -1,5 +1,6 @@
 """What the client is told about WeChat and about each app. Where the values come from is config's business."""
 
+import shlex
 from dataclasses import dataclass, field
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -16,6 +17,77 @@ _NOTHING = timedelta()
 
 
 @dataclass(frozen=True, slots=True)
+class TokenUrl:
+    """
+    Another service that keeps the app's access_token: GET answers `{"access_token": ..., "expires_in": seconds}`.
+
+    `expires_in` may be left out: the token is then kept for a minute. `authorization` is sent as the header of that
+    name. `timeout` spans the whole request.
+    """
+
+    url: str = field(repr=False)
+    authorization: str = field(default="", repr=False)
+    timeout: timedelta = timedelta(seconds=5)
+
+    def __post_init__(self) -> None:
+        """
+        Refuse what could not work, without quoting any of it.
+
+        Raises:
+            ValueError: not an HTTP URL, a header that is not one line of ASCII, or a timeout that is not positive.
+
+        """
+        try:
+            parts = urlsplit(self.url)
+            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+        except ValueError:
+            usable = False
+        if not usable:
+            raise ValueError("the token URL must be an http or https URL")
+        if not (self.authorization.isascii() and self.authorization.isprintable()):
+            raise ValueError("the token URL's authorization must be one line of ASCII")
+        if self.timeout <= _NOTHING:
+            raise ValueError("the token URL's timeout must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenCommand:
+    """
+    A command that prints the app's access_token, bare or as the JSON of `TokenUrl`. No shell is involved.
+
+    After `timeout` it is killed with all that it started.
+    """
+
+    command: str = field(repr=False)
+    timeout: timedelta = timedelta(seconds=10)
+
+    def __post_init__(self) -> None:
+        """
+        Refuse what could not work, without quoting any of it.
+
+        Raises:
+            ValueError: the command is empty or not quoted right, or the timeout is not positive.
+
+        """
+        try:
+            words = self.words
+        except ValueError:
+            words = ()
+        if not words:
+            raise ValueError("the token command must be a command line")
+        if self.timeout <= _NOTHING:
+            raise ValueError("the token command's timeout must be positive")
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The program and its arguments."""
+        return tuple(shlex.split(self.command))
+
+
+TokenSource = TokenUrl | TokenCommand
+
+
+@dataclass(frozen=True, slots=True)
 class WeChatApp:
     """
     How one mini-program is exchanged: its credentials, where, and how patiently.
@@ -24,7 +96,12 @@ class WeChatApp:
     `slot_wait`) and backup hosts included; `connect_timeout` is for the name look-up, the connection and the TLS handshake of one host.
     `backup_urls` are tried in order while nothing was written; None takes the other official hosts if `base_url` is
     official and none otherwise, so that what was meant for a sandbox or a side-car never reaches the real WeChat.
-    `breaker_faults` consecutive transient faults open the breaker for `breaker_cool_off`.
+    `breaker_faults` consecutive transient faults open the breaker for `breaker_cool_off`. Logins, other calls and
+    token requests have slots (`max_concurrency` each) and breakers of their own: a login needs no access_token.
+
+    `next_secret` is the secret that WeChat will accept once `secret` has been reset (DESIGN section 6).
+    `token_source` is asked for the access_token in place of WeChat. `cloud` sends none at all: the side-car of WeChat
+    cloud hosting, reached by plain HTTP, adds it (facts page 6.2).
     """
 
     app_id: str
@@ -37,6 +114,9 @@ class WeChatApp:
     slot_wait: timedelta = timedelta(seconds=1)
     breaker_faults: int = 10
     breaker_cool_off: timedelta = timedelta(seconds=10)
+    next_secret: str | None = field(default=None, repr=False)
+    token_source: TokenSource | None = None
+    cloud: bool = False
 
     def __post_init__(self) -> None:
         """
@@ -48,6 +128,10 @@ class WeChatApp:
         """
         if not self.app_id or not self.secret:
             raise ValueError(f"app {self.app_id!r} needs an app_id and a secret")
+        if self.next_secret == "":
+            raise ValueError(f"app {self.app_id!r}: next_secret must not be empty")
+        if self.cloud and self.token_source is not None:
+            raise ValueError(f"app {self.app_id!r}: with cloud there is no access_token to fetch")
         for url in (self.base_url, *(self.backup_urls or ())):
             _check_origin(self.app_id, url)
         for name in ("deadline", "connect_timeout", "breaker_cool_off"):
@@ -68,6 +152,10 @@ class WeChatApp:
         if base.scheme != "https" or base.netloc not in OFFICIAL_HOSTS:
             return (self.base_url,)
         return (self.base_url, *(f"https://{host}" for host in OFFICIAL_HOSTS if host != base.netloc))
+
+    def endpoint(self, path: str) -> tuple[str, ...]:
+        """Return the URLs of *path*, in the order of `urls`."""
+        return tuple(url.rstrip("/") + path for url in self.urls)
 
 
 @dataclass(frozen=True, slots=True)

@@ -159,6 +159,7 @@ async def build_core(
             for app in SANDBOX_APPS
         },
         clock=clock,
+        entropy=entropy,
         observer=observer,
         settings=WeChatSettings(refuse_sandbox=False),
     )

@@ -9,7 +9,7 @@ from authsvc.domain.errors import (
     WeChatMisconfigured,
 )
 from authsvc.wechat import SANDBOX_HEADER, UnknownErrcode, WeChatClient, WeChatSettings
-from tests.fakes import FakeClock, RecordingObserver
+from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
 from tests.wechat.wire import (
     APP_ID,
     CODE,
@@ -104,7 +104,11 @@ async def test_lifecycle() -> None:
     """Starting and closing twice are once; before the start and after the close a call is a programming error."""
     app = app_at(refused_url())
     client = WeChatClient(
-        apps={APP_ID: app}, clock=FakeClock(), observer=RecordingObserver(), settings=WeChatSettings()
+        apps={APP_ID: app},
+        clock=FakeClock(),
+        entropy=SeededEntropy(),
+        observer=RecordingObserver(),
+        settings=WeChatSettings(),
     )
     with pytest.raises(RuntimeError):
         await client.code_to_session(app_id=APP_ID, code=CODE)

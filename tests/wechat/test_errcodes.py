@@ -85,6 +85,8 @@ def test_level_follows_who_has_to_act() -> None:
         FaultGroup.CONFIGURATION: "error",
         FaultGroup.THROTTLE: "warning",
         FaultGroup.TRANSIENT: "warning",
+        FaultGroup.UNAVAILABLE: "warning",
+        FaultGroup.TOKEN: "warning",
         FaultGroup.UNKNOWN: "error",
     }
 

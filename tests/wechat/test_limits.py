@@ -81,9 +81,9 @@ async def test_breaker_opens_refuses_without_sending_and_recovers() -> None:
             assert await call(rig) == OPENID
             assert await call(rig) == OPENID
         [opened] = rig.observer.named("wechat.breaker_opened")
-        assert opened.fields == {"app_id": APP_ID, "faults": FAULTS, "cool_off_s": 10.0}
+        assert opened.fields == {"app_id": APP_ID, "lane": "login", "faults": FAULTS, "cool_off_s": 10.0}
         [closed] = rig.observer.named("wechat.breaker_closed")
-        assert closed.fields == {"app_id": APP_ID}
+        assert closed.fields == {"app_id": APP_ID, "lane": "login"}
 
 
 async def test_wechats_own_system_error_opens_the_breaker() -> None:
@@ -204,10 +204,9 @@ async def test_deadline_bounds_the_wait_for_a_slot() -> None:
     async with serving(hang) as peer:
         mine = replace(app_at(peer.url), max_concurrency=1)
         async with started(mine) as patient:
-            lane = patient.client._lanes[APP_ID]
             first = asyncio.create_task(call(patient))
             await peer.arrived.wait()
-            lane.app = replace(mine, deadline=SOON)
+            patient.client.reconfigure({APP_ID: replace(mine, deadline=SOON)})
             with pytest.raises(WeChatUnavailable):
                 await call(patient)
             first.cancel()

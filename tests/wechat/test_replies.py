@@ -2,15 +2,15 @@
 
 import pytest
 
-from authsvc.wechat.replies import Granted, Refused, Unreadable, find_rid, read_reply
+from authsvc.wechat.replies import Granted, Refused, Unreadable, find_rid, read_reply, read_session
 
 RID = "67f5d2f4-0a1b2c3d-4e5f6071"
 
 
 def granted(body: bytes) -> tuple[str, str, str | None]:
-    reading = read_reply(body)
+    reading = read_reply(body, read_session)
     assert isinstance(reading, Granted), reading
-    return reading.session.openid, reading.session.session_key, reading.session.unionid
+    return reading.value.openid, reading.value.session_key, reading.value.unionid
 
 
 @pytest.mark.parametrize(
@@ -39,12 +39,14 @@ def test_unionid_is_taken_where_it_is() -> None:
 def test_errcode_may_be_quoted(form: str) -> None:
     """An errcode refuses whether it is a number or the same number as text."""
     expected = int(form.strip('" '))
-    assert Refused(expected, RID) == read_reply(f'{{"errcode":{form},"errmsg":"x, rid: {RID}"}}'.encode())
+    assert Refused(expected, RID) == read_reply(
+        f'{{"errcode":{form},"errmsg":"x, rid: {RID}"}}'.encode(), read_session
+    )
 
 
 def test_errcode_beats_session() -> None:
     """An answer that carries both a session and a non-zero errcode grants nothing."""
-    reading = read_reply(b'{"session_key":"k","openid":"o","errcode":40029}')
+    reading = read_reply(b'{"session_key":"k","openid":"o","errcode":40029}', read_session)
     assert Refused(40029, "") == reading
 
 
@@ -82,7 +84,7 @@ def test_errcode_beats_session() -> None:
 )
 def test_anything_else_is_unreadable(body: bytes, why: str) -> None:
     """What is not this endpoint's answer grants nothing and raises nothing."""
-    assert Unreadable(why) == read_reply(body)
+    assert Unreadable(why) == read_reply(body, read_session)
 
 
 @pytest.mark.parametrize(
@@ -107,5 +109,7 @@ def test_rid_is_found_in_either_form_and_is_never_a_secret(errmsg: object, rid: 
 
 def test_reprs_hide_the_session() -> None:
     """Neither openid nor session_key shows in the repr of a reading."""
-    text = repr(read_reply(b'{"session_key":"canary-k","openid":"canary-o","unionid":"canary-u"}'))
+    text = repr(
+        read_reply(b'{"session_key":"canary-k","openid":"canary-o","unionid":"canary-u"}', read_session)
+    )
     assert "canary" not in text

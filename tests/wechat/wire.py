@@ -16,7 +16,7 @@ from datetime import timedelta
 from urllib.parse import parse_qsl, urlsplit
 
 from authsvc.wechat import WeChatApp, WeChatClient, WeChatSettings
-from tests.fakes import FakeClock, RecordingObserver
+from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
 
 APP_ID = "wx00000000000000e1"
 SECRET = "canarysecretcanarysecretcanary00"
@@ -190,6 +190,7 @@ async def started(*apps: WeChatApp, settings: WeChatSettings | None = None) -> A
     client = WeChatClient(
         apps={app.app_id: app for app in apps},
         clock=clock,
+        entropy=SeededEntropy(),
         observer=observer,
         settings=settings or WeChatSettings(),
     )
