@@ -13,6 +13,13 @@ from tests.storage.conformance.identities import TestIdentities
 from tests.storage.conformance.listings import TestListings
 from tests.storage.conformance.log import TestLog
 from tests.storage.conformance.logins import TestLogins
+from tests.storage.conformance.personal_data import (
+    TestErasure,
+    TestFinding,
+    TestImports,
+    TestPhones,
+    TestResealing,
+)
 from tests.storage.conformance.races import TestRaces
 from tests.storage.conformance.refreshes import TestRefreshes
 from tests.storage.conformance.retention import (
@@ -30,13 +37,18 @@ __all__ = [
     "TestCompaction",
     "TestCounting",
     "TestDelivery",
+    "TestErasure",
+    "TestFinding",
     "TestIdentities",
+    "TestImports",
     "TestListings",
     "TestLog",
     "TestLoginCodes",
     "TestLogins",
+    "TestPhones",
     "TestRaces",
     "TestRefreshes",
+    "TestResealing",
     "TestSessionEndings",
     "TestSessionRetention",
     "TestSigningKeys",
