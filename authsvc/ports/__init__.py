@@ -26,6 +26,7 @@ from authsvc.ports.outcomes import (
     UserIsBlocked,
     Written,
 )
+from authsvc.ports.people import PersonStore
 from authsvc.ports.personal_data import (
     ByExternalId,
     ByIdentity,
@@ -73,6 +74,7 @@ __all__ = [
     "Opened",
     "Opening",
     "Person",
+    "PersonStore",
     "PersonalDataStore",
     "PhoneNumber",
     "Reseal",

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 from typing import Generic, TypeVar
 
 from authsvc.domain.apps import App
 from authsvc.domain.cursors import Cursor
+from authsvc.domain.people import LinkVerdict
 from authsvc.domain.revocations import Fact
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
 from authsvc.domain.users import User
@@ -50,18 +52,91 @@ class Opening:
 
 
 @dataclass(frozen=True, slots=True)
+class Linking:
+    """
+    What a login made of the unionid that WeChat told (domain.people.LinkVerdict).
+
+    `other_user_id` is, for MERGED, the user who was merged away; for HELD and APART the other one of the pair. Of a
+    merge, `ended_sessions` counts the live sessions it ended. `is_news` is False where the same was found before.
+    """
+
+    verdict: LinkVerdict = LinkVerdict.NOTHING
+    user_id: str = ""
+    other_user_id: str = ""
+    merge_id: str = ""
+    ended_sessions: int = 0
+    is_news: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """A login that happened: the session, its user, and whether the user is new."""
+    """A login that happened: the session, its user, whether the user is new, and what was learned of who it is."""
 
     session: Session
     user: User
     is_new_user: bool
     unionid: str | None = field(default=None, repr=False)
+    linking: Linking = Linking()
 
 
 @dataclass(frozen=True, slots=True)
 class UserIsBlocked:
-    """The login or refresh was refused because the user is blocked; nothing else was changed."""
+    """The login or refresh was refused because the user is blocked; of a login only `linking` happened."""
+
+    linking: Linking = Linking()
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """Two users are one: `user` is the survivor. `merge_id` is empty where they had been one before."""
+
+    user: User
+    moved_id: str
+    merge_id: str = ""
+    ended_sessions: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Two users are two, and no login merges them: `user` is who had been merged away."""
+
+    user: User
+    survivor: User
+    ended_sessions: int = 0
+
+
+class MergeProblem(StrEnum):
+    """Why a merge or its undo is impossible."""
+
+    SAME_USER = "same user"  # both ids are one
+    NOT_MERGED = "not merged"  # neither merged nor a pending pair, or what could undo it was erased
+    OTHER_SURVIVOR = "other survivor"  # it was merged into another user than the one that was named
+    MERGED_ONWARD = "merged onward"  # its survivor was merged itself: that merge has to be undone first
+
+
+@dataclass(frozen=True, slots=True)
+class MergeRefused:
+    """Nothing was changed."""
+
+    problem: MergeProblem
+
+
+@dataclass(frozen=True, slots=True)
+class HeldMerge:
+    """Two users who share a unionid and wait for an operator; by default the older one, `survivor_id`, would stay."""
+
+    merge_id: str
+    survivor_id: str
+    moved_id: str
+    platform_group: str
+    found_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ExternalIdHeld:
+    """Another user has this external id; nothing was changed."""
+
+    user_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,6 @@ from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
-from authsvc.domain.users import Block, User
 from authsvc.ports.outcomes import (
     Opened,
     Opening,
@@ -19,11 +18,15 @@ from authsvc.ports.outcomes import (
     UserIsBlocked,
     Written,
 )
+from authsvc.ports.people import PersonStore
+from authsvc.ports.personal_data import PersonalDataStore
 
 
 class SessionStore(Protocol):
     """
     Users, identities and sessions.
+
+    A user id that was merged away means the user it was merged into, in every method that takes one.
 
     Each method is one transaction, isolated from all others, durable when it returns (an fsync happened). Instants
     that several hosts must agree on are the database's. After an exception nothing of it is visible, except that
@@ -43,8 +46,12 @@ class SessionStore(Protocol):
         Record a login: find or make the user, keep the session key, end what the login replaces, add the session.
 
         In one transaction, holding the user's row before the log position is read: link by a known unionid at
-        first sight; refuse a blocked user (the session key is kept all the same); end the live session of the same
-        device as SUPERSEDED if older than 60 s; end the oldest as REPLACED until `max_sessions` holds.
+        first sight, or merge, or record for an operator, as domain.people.judge_late_unionid says (`linking` in the
+        outcome; a merge does what PersonStore.merge_users does, by `login`); refuse a blocked user (the session key
+        and the linking are kept all the same); end the live session of the same device as SUPERSEDED if older than
+        60 s; end the oldest as REPLACED until `max_sessions` holds.
+
+        However many first logins of one person run at once, in whatever apps of a platform group: one user.
         """
         ...
 
@@ -103,18 +110,6 @@ class SessionStore(Protocol):
         self, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta
     ) -> Written[int]:
         """Kill every session of an app by position; the value counts those that were live."""
-        ...
-
-    async def block_user(self, user_id: str, *, block: Block) -> Written[int | None]:
-        """Set the state and end every session as BLOCKED, in one transaction; None if there is no such user."""
-        ...
-
-    async def unblock_user(self, user_id: str) -> bool:
-        """Lift a block; sessions stay ended. False if there is no such user."""
-        ...
-
-    async def get_user(self, user_id: str) -> User | None:
-        """Return the user, or None."""
         ...
 
     async def get_session(self, session_id: str) -> Session | None:
@@ -219,7 +214,7 @@ class Housekeeping(Protocol):
         ...
 
 
-class Store(SessionStore, RevocationLog, KeyStore, Housekeeping, Protocol):
+class Store(SessionStore, PersonStore, PersonalDataStore, RevocationLog, KeyStore, Housekeeping, Protocol):
     """The whole record; what the composition root hands around."""
 
     async def ping(self) -> timedelta:

@@ -1,5 +1,6 @@
 """How sessions end: one by one, by user, by app; and the facts that tell the verifiers."""
 
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, bindparam, func, insert, select, update
@@ -7,7 +8,7 @@ from sqlalchemy import and_, bindparam, func, insert, select, update
 from authsvc.domain.apps import FACT_MARGIN
 from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
-from authsvc.domain.users import Block
+from authsvc.storage.aliases import hold_person
 from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
 from authsvc.storage.schema import Instant, apps, sessions, users
 from authsvc.storage.tx import Tx, accepted_from, could_be_accepted
@@ -87,8 +88,32 @@ def tell_of_session(tx: Tx, session_id: str, *, reason: EndReason, latest_access
 
 def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, by: str) -> int | None:
     """See ports.SessionStore.end_user_sessions."""
-    if lock_user(tx, user_id) is None:
+    user = hold_person(tx, user_id)
+    if user is None:
         return None
+    return end_held_user_sessions(tx, user.user_id, app_id=app_id, reason=reason, by=by)
+
+
+def end_held_user_sessions(tx: Tx, user_id: str, *, app_id: str = "", reason: EndReason, by: str) -> int:
+    """End the sessions of a user whose row is held, rows and fact; return how many were live."""
+    farewell = settle_user(tx, user_id, app_id=app_id, reason=reason, by=by)
+    tell_of_user(tx, farewell)
+    return farewell.ended_sessions
+
+
+@dataclass(frozen=True, slots=True)
+class Farewell:
+    """A user's sessions whose rows are ended, and of which the log still has to be told; `latest` None: nothing."""
+
+    user_id: str
+    app_id: str
+    ended: Ended
+    ended_sessions: int
+    latest: datetime | None
+
+
+def settle_user(tx: Tx, user_id: str, *, app_id: str = "", reason: EndReason, by: str) -> Farewell:
+    """End the rows of a user that is held. What is told of it comes last in a unit: it locks the log's head."""
     ended = Ended(reason=reason, at=tx.now, by=by)
     theirs = sessions.c.user_id == user_id
     if app_id:
@@ -105,19 +130,32 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
             theirs, sessions.c.latest_access_expiry > accepted_from(tx.now)
         )
     ).scalar_one()
-    if latest is not None:
-        fact = tx.write_fact(
-            FactKind.USER, user_id, reason=reason, useful_until=latest + FACT_MARGIN, app_filter=app_id
-        )
-        if not app_id:
-            tx.connection.execute(
-                update(users)
-                .where(users.c.user_id == user_id)
-                .values(
-                    position=fact.position, position_reason=int(reason), position_at=ended.at, position_by=by
-                )
+    return Farewell(user_id=user_id, app_id=app_id, ended=ended, ended_sessions=alive, latest=latest)
+
+
+def tell_of_user(tx: Tx, farewell: Farewell) -> None:
+    """Write the fact, if some access token may still be accepted; one of all apps leaves its position with the user."""
+    if farewell.latest is None:
+        return
+    ended = farewell.ended
+    fact = tx.write_fact(
+        FactKind.USER,
+        farewell.user_id,
+        reason=ended.reason,
+        useful_until=farewell.latest + FACT_MARGIN,
+        app_filter=farewell.app_id,
+    )
+    if not farewell.app_id:
+        tx.connection.execute(
+            update(users)
+            .where(users.c.user_id == farewell.user_id)
+            .values(
+                position=fact.position,
+                position_reason=int(ended.reason),
+                position_at=ended.at,
+                position_by=ended.by,
             )
-    return alive
+        )
 
 
 def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest_lifetime: timedelta) -> int:
@@ -145,36 +183,3 @@ def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest
         )
     )
     return int(alive)
-
-
-def block_user(tx: Tx, user_id: str, *, block: Block) -> int | None:
-    """See ports.SessionStore.block_user."""
-    if lock_user(tx, user_id) is None:
-        return None
-    tx.connection.execute(
-        update(users)
-        .where(users.c.user_id == user_id)
-        .values(
-            blocked_at=block.at,
-            blocked_until=block.until,
-            blocked_reason=block.reason,
-            blocked_by=block.by,
-        )
-    )
-    return end_user_sessions(tx, user_id, app_id="", reason=EndReason.BLOCKED, by=block.by)
-
-
-def unblock_user(tx: Tx, user_id: str) -> bool:
-    """See ports.SessionStore.unblock_user."""
-    result = tx.connection.execute(
-        update(users)
-        .where(users.c.user_id == user_id)
-        .values(blocked_at=None, blocked_until=None, blocked_reason="", blocked_by="")
-    )
-    return result.rowcount == 1
-
-
-def lock_user(tx: Tx, user_id: str) -> str | None:
-    """Hold the user's row until the transaction ends and return its id; None if there is no such user."""
-    query = select(users.c.user_id).where(users.c.user_id == user_id).with_for_update()
-    return tx.connection.execute(query).scalar_one_or_none()

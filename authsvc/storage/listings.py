@@ -7,14 +7,16 @@ from sqlalchemy import and_, or_, select
 from authsvc.domain.sessions import Session
 from authsvc.domain.users import User
 from authsvc.ports import SessionQuery
+from authsvc.storage.aliases import ids_of_person, resolve
 from authsvc.storage.rows import REFRESHABLE, SESSIONS, shown, to_user
 from authsvc.storage.schema import sessions, users
 from authsvc.storage.tx import View
 
 
 def get_user(view: View, user_id: str) -> User | None:
-    """See ports.SessionStore.get_user."""
-    row = view.connection.execute(select(users).where(users.c.user_id == user_id)).one_or_none()
+    """See ports.PersonStore.get_user."""
+    query = select(users).where(users.c.user_id == resolve(view, user_id), users.c.erased_at.is_(None))
+    row = view.connection.execute(query).one_or_none()
     return None if row is None else to_user(row, created_at=row.created_at, position=row.position)
 
 
@@ -28,7 +30,8 @@ def list_sessions(view: View, query: SessionQuery) -> Sequence[Session]:
     """See ports.SessionStore.list_sessions."""
     wanted = SESSIONS
     if query.user_id:
-        wanted = wanted.where(sessions.c.user_id == query.user_id)
+        # The sessions of those who were merged into the user, which ended then, are the person's too.
+        wanted = wanted.where(sessions.c.user_id.in_(ids_of_person(view, query.user_id)))
     if query.app_id:
         wanted = wanted.where(sessions.c.app_id == query.app_id)
     if not query.include_ended:

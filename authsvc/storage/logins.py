@@ -3,18 +3,17 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, bindparam, insert, select
+from sqlalchemy import Row, bindparam, insert
 
 from authsvc.domain.sessions import SUPERSEDE_AFTER, Ended, EndReason, Session
 from authsvc.domain.users import User
 from authsvc.ports import Opened, Opening, UserIsBlocked
-from authsvc.storage.endings import settle, tell_of_session
-from authsvc.storage.identities import identify, known_unionid, record_unionid
-from authsvc.storage.rows import REFRESHABLE, SESSIONS, to_user
-from authsvc.storage.schema import sessions, users
+from authsvc.storage.endings import settle, tell_of_session, tell_of_user
+from authsvc.storage.identities import Known, identify, known_unionid
+from authsvc.storage.rows import REFRESHABLE, SESSIONS
+from authsvc.storage.schema import sessions
 from authsvc.storage.tx import Tx
 
-_USER = select(users).where(users.c.user_id == bindparam("user_id")).with_for_update()
 _LIVE = SESSIONS.where(
     sessions.c.user_id == bindparam("user_id"), sessions.c.app_id == bindparam("app_id"), REFRESHABLE
 ).order_by(sessions.c.created_at, sessions.c.session_id)
@@ -22,13 +21,12 @@ _ADD = insert(sessions)
 
 
 def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
-    """See ports.SessionStore.open_session."""
+    """See ports.SessionStore.open_session. The log's head is locked by the facts, which come last."""
     known = identify(tx, opening)
-    row = tx.connection.execute(_USER, {"user_id": known.user_id}).one()
-    user = to_user(row, created_at=row.created_at, position=row.position)
+    user = known.user
     if user.is_blocked(now=tx.now):
-        return UserIsBlocked()
-    record_unionid(tx, opening, known=known)
+        _tell(tx, known)
+        return UserIsBlocked(known.linking)
     replaced = _replaced(tx, opening, user_id=user.user_id)
     ended = [
         (
@@ -42,12 +40,19 @@ def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
     for session_id, reason, latest in ended:
         if latest is not None:  # else it ended by itself in between, and was told of
             tell_of_session(tx, session_id, reason=reason, latest_access_expiry=latest)
+    _tell(tx, known)
     return Opened(
         session=session,
         user=user,
         is_new_user=known.is_new_user,
         unionid=known_unionid(tx, opening, user_id=user.user_id),
+        linking=known.linking,
     )
+
+
+def _tell(tx: Tx, known: Known) -> None:
+    for farewell in known.farewells:
+        tell_of_user(tx, farewell)
 
 
 def _replaced(tx: Tx, opening: Opening, *, user_id: str) -> list[tuple[Row[Any], EndReason]]:

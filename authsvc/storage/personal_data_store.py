@@ -49,7 +49,7 @@ class SqlPersonalDataStore:
                 tx, app_id=app_id, openid=openid, sealed=sealed, exchanged_at=exchanged_at
             )
         )
-        return written.value
+        return written.value is not None
 
     async def bind_phone(self, *, app_id: str, openid: str, sealed: bytes, index: Digest, by: str) -> bool:
         """See ports.PersonalDataStore.bind_phone."""

@@ -64,6 +64,10 @@ class SharedTx(Tx):
         self.facts.append(fact)
         return fact
 
+    def need_positions(self) -> None:
+        """See Tx.need_positions."""
+        raise Overtaken
+
 
 @dataclass(slots=True, eq=False)
 class Job:

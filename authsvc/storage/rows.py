@@ -25,7 +25,15 @@ _first_revocation = (
 _session_with_owners = sessions.join(users, users.c.user_id == sessions.c.user_id).outerjoin(
     apps, and_(apps.c.app_id == sessions.c.app_id, apps.c.position == _first_revocation)
 )
-_USER_STATE = ("roles", "external_id", "blocked_at", "blocked_until", "blocked_reason", "blocked_by")
+_USER_STATE = (
+    "roles",
+    "external_id",
+    "blocked_at",
+    "blocked_until",
+    "blocked_reason",
+    "blocked_by",
+    "previous_ids",
+)
 _POSITION = ("position", "position_reason", "position_at", "position_by")
 
 # Statements are built once and take parameters: building one costs several times what SQLite needs to run it.
@@ -125,6 +133,7 @@ def to_user(row: Row[Any], *, created_at: datetime, position: int) -> User:
         roles=tuple(json.loads(row.roles)),
         external_id=row.external_id,
         block=block,
+        previous_ids=tuple(json.loads(row.previous_ids)),
     )
 
 

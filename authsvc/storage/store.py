@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Protocol, TypeVar
 
 from sqlalchemy import insert, select
 
@@ -10,7 +9,6 @@ from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
-from authsvc.domain.users import Block, User
 from authsvc.ports import (
     Opened,
     Opening,
@@ -23,37 +21,14 @@ from authsvc.ports import (
 )
 from authsvc.storage import codes, endings, listings, log, logins, refreshes, signing_keys
 from authsvc.storage import retention as housekeeping
+from authsvc.storage.people_store import SqlPersonStore
+from authsvc.storage.personal_data_store import SqlPersonalDataStore
 from authsvc.storage.schema import log_head
-from authsvc.storage.tx import HEAD_ID, ReadUnit, Shared, Tx, WriteUnit, read_head
-
-T = TypeVar("T")
+from authsvc.storage.tx import HEAD_ID, Shared, Tx, read_head
 
 
-class Runner(Protocol):
-    """
-    A backend. Every write is one transaction (or a savepoint of one), committed with an fsync before it returns.
-
-    Driver errors come out as StoreUnavailable; a cancelled caller never cuts a unit in half.
-    """
-
-    async def read(self, unit: ReadUnit[T]) -> T:
-        """Return what the unit sees in one snapshot."""
-        ...
-
-    async def write(self, unit: WriteUnit[T]) -> Written[T]:
-        """Return the unit's durable result."""
-        ...
-
-    async def close(self) -> None:
-        """Finish what was begun; later units raise StoreUnavailable."""
-        ...
-
-
-class SqlStore:
+class SqlStore(SqlPersonStore, SqlPersonalDataStore):
     """Implements ports.Store."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
 
     async def close(self) -> None:
         """Finish what was begun, then let go of the database; later calls raise StoreUnavailable. Idempotent."""
@@ -131,18 +106,6 @@ class SqlStore:
                 tx, app_id, reason=reason, by=by, longest_lifetime=longest_lifetime
             )
         )
-
-    async def block_user(self, user_id: str, *, block: Block) -> Written[int | None]:
-        """See ports.SessionStore.block_user."""
-        return await self._runner.write(lambda tx: endings.block_user(tx, user_id, block=block))
-
-    async def unblock_user(self, user_id: str) -> bool:
-        """See ports.SessionStore.unblock_user."""
-        return (await self._runner.write(lambda tx: endings.unblock_user(tx, user_id))).value
-
-    async def get_user(self, user_id: str) -> User | None:
-        """See ports.SessionStore.get_user."""
-        return await self._runner.read(lambda view: listings.get_user(view, user_id))
 
     async def get_session(self, session_id: str) -> Session | None:
         """See ports.SessionStore.get_session."""

@@ -17,6 +17,7 @@ from sqlalchemy import Connection, insert, select, update
 from authsvc.domain.apps import LEEWAY
 from authsvc.domain.cursors import INCARNATION_BYTES, INCARNATION_STEP
 from authsvc.domain.errors import StoreUnavailable
+from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.revocations import FACT_ID_BYTES, Fact, FactKind, LogHead
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Entropy
@@ -27,7 +28,7 @@ T = TypeVar("T")
 
 class Overtaken(Exception):
     """
-    Another transaction committed between two looks of this unit: nothing is kept, and the unit is run again.
+    Another transaction committed between two looks of this unit: nothing is kept, and the unit is run again, alone.
 
     Never raised on SQLite, where a unit that writes is alone.
     """
@@ -136,6 +137,19 @@ class Tx(View):
         add_facts(self.connection, [fact], written_at=self.now)
         self.facts.append(fact)
         return fact
+
+    def need_positions(self) -> None:
+        """
+        Return if facts have their positions as soon as they are written.
+
+        Raises:
+            Overtaken: they have not, in a transaction that is shared; the unit is then run in one of its own.
+
+        """
+
+    def fresh_id(self) -> str:
+        """Return a new id of ours."""
+        return encode_id(self.entropy.token_bytes(ID_BYTES))
 
     def fresh_incarnation(self) -> bytes:
         """Return a random name for an incarnation of the log."""

@@ -67,14 +67,6 @@ class TestIdentities:
         await world.login("a", unionid="u")
         assert (await world.login("b", app=SIBLING, unionid="u")).user.user_id == early.user.user_id
 
-    async def test_late_unionid_of_somebody_else_leaves_everything(self, world: World) -> None:
-        """A late unionid that belongs to another user moves neither of the two."""
-        early, owner = await world.login("a"), await world.login("b", app=SIBLING, unionid="u")
-        again = await world.login("a", unionid="u")
-        assert again.user.user_id == early.user.user_id
-        [row] = world.backend.look(select(unionids))
-        assert row.user_id == owner.user.user_id
-
     async def test_different_unionid_moves_nothing(self, world: World) -> None:
         """A second unionid on a known identity is not recorded, so nobody is linked by it."""
         first = await world.login("a", unionid="u")

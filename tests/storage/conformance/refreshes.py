@@ -128,7 +128,7 @@ class TestRefreshes:
         before = await world.session(login)
         assert (await world.present(login.token)).value == UserIsBlocked()
         assert await world.session(login) == before
-        await world.store.unblock_user(login.user.user_id)
+        await world.store.unblock_user(login.user.user_id, by="op")
         assert (await world.refusal(login.token)).reason is EndReason.BLOCKED
 
     async def test_unknown_or_disabled_app_raises_and_changes_nothing(self, world: World) -> None:

@@ -79,7 +79,7 @@ class TestSessionRetention:
         user = await world.store.get_user(login.user.user_id)
         assert user is not None
         assert user.block is not None
-        await world.store.unblock_user(login.user.user_id)
+        await world.store.unblock_user(login.user.user_id, by="op")
         assert (await world.login()).user.user_id == login.user.user_id
 
     async def test_replicas_at_once_remove_each_row_once(self, world: World) -> None:

@@ -128,7 +128,7 @@ class TestUserEndings:
         """The user may log in again; the sessions stay ended."""
         login = await world.login()
         await world.store.block_user(login.user.user_id, block=Block(reason="", by="op", at=world.now))
-        assert await world.store.unblock_user(login.user.user_id)
+        assert await world.store.unblock_user(login.user.user_id, by="op")
         user = await world.store.get_user(login.user.user_id)
         assert user is not None
         assert user.block is None
@@ -139,5 +139,5 @@ class TestUserEndings:
         """Unknown users are None and False."""
         block = Block(reason="", by="op", at=world.now)
         assert (await world.store.block_user("nobody", block=block)).value is None
-        assert not await world.store.unblock_user("nobody")
+        assert not await world.store.unblock_user("nobody", by="op")
         assert await world.store.get_user("nobody") is None
