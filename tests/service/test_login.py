@@ -256,7 +256,7 @@ async def test_a_blocked_user_gets_no_session(core: Core) -> None:
     for app_id in (D1, D2):
         with pytest.raises(UserBlocked):
             await core.login(app_id=app_id)
-    await core.store.real.unblock_user(first.opened.user.user_id)
+    await core.store.real.unblock_user(first.opened.user.user_id, by="op")
     assert (await core.login()).opened.user.user_id == first.opened.user.user_id
 
 

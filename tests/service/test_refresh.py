@@ -206,7 +206,7 @@ async def test_a_blocked_user_gets_nothing(core: Core) -> None:
     await core.store.real.block_user(user_id, block=Block(reason="x", by="operator", at=core.clock.now()))
     with pytest.raises(UserBlocked):
         await core.refresh(login.tokens.refresh_token)
-    await core.store.real.unblock_user(user_id)
+    await core.store.real.unblock_user(user_id, by="op")
     assert await ended(core, login.tokens.refresh_token) is EndReason.BLOCKED
 
 
