@@ -8,10 +8,12 @@ from authsvc.domain.cursors import position_bytes
 from authsvc.domain.errors import InvalidField
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Clock
-from authsvc.rpc.convert import Cursors, client_info, storable, token_pair
+from authsvc.rpc.convert import Cursors, client_info, required, token_pair
+from authsvc.rpc.statuses import reason_of
 from authsvc.rpc.verdicts import VerdictEncoder, encode_batch
 from authsvc.rpc.wrapper import Call, Service, Unary
 from authsvc.service.login import Logins
+from authsvc.service.phone import KnownNumber
 from authsvc.service.refresh import Refreshes
 from authsvc.service.revoke import (
     AccessTokenTarget,
@@ -68,13 +70,14 @@ class AuthServicer:
         del call
         if not request.app_id:
             raise InvalidField("app_id", "must not be empty")
-        if request.phone_code:
-            raise InvalidField("phone_code", "is not supported by this release")
         result = await self._logins.login(
-            app_id=request.app_id, code=request.mini_program_code, client=client_info(request.client)
+            app_id=request.app_id,
+            code=request.mini_program_code,
+            client=client_info(request.client),
+            phone_code=request.phone_code,
         )
-        opened = result.opened
-        return pb.LoginResponse(
+        opened, phone = result.opened, result.phone
+        response = pb.LoginResponse(
             user_id=opened.user.user_id,
             session_id=opened.session.session_id,
             openid=result.openid,
@@ -83,6 +86,11 @@ class AuthServicer:
             is_new_user=opened.is_new_user,
             external_id=opened.user.external_id,
         )
+        if isinstance(phone, KnownNumber):
+            response.phone_number = phone.number.number
+        elif phone is not None:
+            response.phone_error = reason_of(phone)
+        return response
 
     async def refresh_token(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """See the contract."""
@@ -151,17 +159,11 @@ def _target(request: pb.RevokeRequest) -> Target:
         case "refresh_token":
             return RefreshTokenTarget(request.refresh_token, everything)
         case "session_id":
-            return SessionTarget(_given(request.session_id, "session_id"), everything)
+            return SessionTarget(required(request.session_id, "session_id"), everything)
         case "user":
-            return UserTarget(_given(request.user.user_id, "user.user_id"), request.user.app_id)
+            return UserTarget(required(request.user.user_id, "user.user_id"), request.user.app_id)
         case _:
-            return AppTarget(_given(request.app_id, "app_id"))
-
-
-def _given(value: str, field: str) -> str:
-    if not value:
-        raise InvalidField(field, "must not be empty")
-    return storable(value, field)
+            return AppTarget(required(request.app_id, "app_id"))
 
 
 def _reason(request: pb.RevokeRequest, target: Target) -> EndReason:

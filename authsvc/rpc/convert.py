@@ -44,6 +44,19 @@ def storable(text: str, field: str) -> str:
     return text
 
 
+def required(text: str, field: str) -> str:
+    """
+    Return *text* if it is there and every database takes it.
+
+    Raises:
+        InvalidField: it is empty or holds a NUL.
+
+    """
+    if not text:
+        raise InvalidField(field, "must not be empty")
+    return storable(text, field)
+
+
 def client_info(message: types_pb2.ClientInfo) -> ClientInfo:
     """
     Return what the client says of itself; a long user agent is cut.

@@ -6,6 +6,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
+from authapi.v1 import error_reason_pb2
 from authsvc.domain.errors import AuthError, InvalidField
 from authsvc.status import row_for
 
@@ -44,3 +45,8 @@ def encode_status(error: BaseException) -> tuple[grpc.StatusCode, str, bytes]:
         packed.Pack(detail)
         status.details.append(packed)
     return CODES[int(row.code)], row.en, status.SerializeToString()
+
+
+def reason_of(error: BaseException) -> error_reason_pb2.ErrorReason.ValueType:
+    """Return the contract's reason for any exception, where an answer that is OK has to carry one."""
+    return error_reason_pb2.ErrorReason.Value(f"ERROR_REASON_{row_for(error).reason}")

@@ -6,7 +6,7 @@ process join the exchange in flight and share its outcome (DESIGN section 3, log
 """
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from authsvc.domain import refresh_token
@@ -14,6 +14,7 @@ from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.errors import (
     LoginCodeSpent,
     LoginCodeUsed,
+    PhoneCodeInvalid,
     StoreUnavailable,
     UserBlocked,
     WeChatUnavailable,
@@ -21,6 +22,7 @@ from authsvc.domain.errors import (
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.login_code import check_code, hash_code
 from authsvc.domain.refresh_token import NONCE_BYTES
+from authsvc.domain.seal_contexts import session_key_context
 from authsvc.domain.sessions import ClientInfo
 from authsvc.ports import (
     Clock,
@@ -38,25 +40,28 @@ from authsvc.ports import (
 )
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.phone import KnownNumber, Phones, check_phone_code
 from authsvc.service.tail import LogTail
-from authsvc.service.waiting import Unbroken
+from authsvc.service.waiting import Unbroken, wait_within
 
 # Twice a code's own life (5 minutes, facts page 1.4): after that WeChat itself refuses it.
 CLAIM_TTL = timedelta(minutes=10)
+# From the call's arrival: a phone number that comes later is not waited for, because the login itself is done.
+PHONE_PATIENCE = timedelta(seconds=12)
 
 
 @dataclass(frozen=True, slots=True)
 class LoginResult:
-    """A session that began, with its first tokens."""
+    """
+    A session that began, with its first tokens.
+
+    `phone` is what became of the phone code that came along: the number, or why there is none; None without a code.
+    """
 
     opened: Opened
     openid: str = field(repr=False)
     tokens: TokenPair
-
-
-def session_key_context(app_id: str, openid: str) -> bytes:
-    """Return what a sealed session_key is bound to: its app and its owner."""
-    return f"{app_id}\x00{openid}".encode()
+    phone: KnownNumber | Exception | None = None
 
 
 class Logins:
@@ -68,6 +73,7 @@ class Logins:
         apps: AppRegistry,
         store: SessionStore,
         wechat: WeChat,
+        phones: Phones,
         sealer: Sealer,
         rings: Rings,
         keys: KeyDirectory,
@@ -81,6 +87,7 @@ class Logins:
         self._apps = apps
         self._store = store
         self._wechat = wechat
+        self._phones = phones
         self._sealer = sealer
         self._rings = rings
         self._keys = keys
@@ -92,9 +99,11 @@ class Logins:
         self._unbroken = unbroken
         self._in_flight: dict[tuple[str, bytes], asyncio.Task[LoginResult]] = {}
 
-    async def login(self, *, app_id: str, code: str, client: ClientInfo) -> LoginResult:
+    async def login(self, *, app_id: str, code: str, client: ClientInfo, phone_code: str = "") -> LoginResult:
         """
-        Exchange the code and start a session; durable when it returns.
+        Exchange the code and start a session; durable when it returns. A *phone_code* is exchanged after it.
+
+        A phone code that fails leaves the login standing. Who joins an exchange in flight shares its phone, too.
 
         Raises:
             InvalidField, LoginCodeInvalid, UnknownApp, AppDisabled: refused before any I/O.
@@ -105,15 +114,20 @@ class Logins:
         """
         app = self._apps.get(app_id)
         check_code(code)
+        if phone_code:
+            check_phone_code(phone_code, field="phone_code")
         key = (app_id, hash_code(code))
         exchange = self._in_flight.get(key)
         if exchange is None:
-            exchange = self._unbroken.start(self._login_once(app, code, key[1], client))
+            exchange = self._unbroken.start(self._login_once(app, code, key[1], client, phone_code))
             self._in_flight[key] = exchange
             exchange.add_done_callback(lambda _: self._in_flight.pop(key, None))
         return await asyncio.shield(exchange)
 
-    async def _login_once(self, app: App, code: str, code_hash: bytes, client: ClientInfo) -> LoginResult:
+    async def _login_once(
+        self, app: App, code: str, code_hash: bytes, client: ClientInfo, phone_code: str
+    ) -> LoginResult:
+        began = self._clock.elapsed()
         self._keys.signer()  # a replica that cannot issue must not spend the code
         if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):
             raise LoginCodeUsed("claimed before")
@@ -123,9 +137,31 @@ class Logins:
             await self._release(app, code_hash)
             raise
         try:
-            return await self._open(app, answer, client)
+            result = await self._open(app, answer, client)
         except StoreUnavailable as error:
             raise LoginCodeSpent("exchanged, and not stored") from error
+        if not phone_code:
+            return result
+        left = PHONE_PATIENCE - timedelta(seconds=self._clock.elapsed() - began)
+        return replace(result, phone=await self._phone(app, answer.openid, phone_code, within=left))
+
+    async def _phone(
+        self, app: App, openid: str, phone_code: str, *, within: timedelta
+    ) -> KnownNumber | Exception:
+        exchange = self._unbroken.start(
+            self._phones.exchange(app, openid=openid, code=phone_code, by="login")
+        )
+        try:
+            if not await wait_within(exchange, clock=self._clock, limit=within):
+                raise WeChatUnavailable("the phone number did not come in time")
+            return exchange.result()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the login stands
+            failure = error
+        expected = isinstance(failure, PhoneCodeInvalid)
+        fields = {"app_id": app.app_id, "error": type(failure).__name__}
+        level = "info" if expected else "warning"
+        self._observer.event(Event("login.phone_failed", level=level, fields=fields))
+        return failure
 
     async def _open(self, app: App, answer: CodeSession, client: ClientInfo) -> LoginResult:
         raw_session_id = self._entropy.token_bytes(ID_BYTES)

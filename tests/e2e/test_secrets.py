@@ -98,8 +98,8 @@ def session_keys(data: Path) -> list[bytes]:
 
 
 def open_seal(sealer: object, blob: bytes, app_id: str, openid: str) -> bytes | None:
+    from authsvc.domain.seal_contexts import session_key_context
     from authsvc.keys.ring import AesGcmSealer
-    from authsvc.service.login import session_key_context
 
     assert isinstance(sealer, AesGcmSealer)
     return sealer.open(blob, context=session_key_context(app_id, openid))

@@ -28,7 +28,7 @@ NOBODY = "A" * 22
         (pb.LoginRequest(app_id=D1), "credential"),
         (pb.LoginRequest(app_id=D1, mini_program_code=""), "mini_program_code"),
         (pb.LoginRequest(app_id=D1, mini_program_code="x" * 513), "mini_program_code"),
-        (pb.LoginRequest(app_id=D1, mini_program_code="x", phone_code="p"), "phone_code"),
+        (pb.LoginRequest(app_id=D1, mini_program_code="x", phone_code="p" * 513), "phone_code"),
         (
             pb.LoginRequest(
                 app_id=D1, mini_program_code="x", client=types_pb2.ClientInfo(device_id="x" * 129)

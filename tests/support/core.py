@@ -10,23 +10,28 @@ from pathlib import Path
 from unittest import mock
 
 from authsvc.domain.apps import App, AppRegistry
+from authsvc.domain.blind_index import BlindIndex
 from authsvc.domain.sessions import ClientInfo
 from authsvc.keys import DirectoryKeys, MasterRing, generate_signing_key, write_new
-from authsvc.ports import Rings, Signer
+from authsvc.ports import Rings, Sealer, Signer
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.login import LoginResult, Logins
+from authsvc.service.phone import Phones
 from authsvc.service.refresh import Refreshes, RefreshResult
 from authsvc.service.revoke import Revocations
+from authsvc.service.session_keys import SessionKeys
 from authsvc.service.sessions import Sessions
+from authsvc.service.subjects import Subjects
 from authsvc.service.tail import LogTail
+from authsvc.service.user_data import UserDataKeys
 from authsvc.service.verify import Demand, TokenVerifier, Verdict
 from authsvc.service.view import RevocationView
 from authsvc.service.waiting import Unbroken
 from authsvc.service.watch import Watches
 from authsvc.storage import SqliteStore
-from authsvc.wechat import WeChatApp, WeChatClient, WeChatSettings
+from authsvc.wechat import WeChatApp, WeChatClient, WeChatSettings, decrypt_user_data
 from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
 from tests.fakes.faulty_store import FaultyStore
 from tests.support.database import fresh_database
@@ -66,6 +71,7 @@ class Core:
     store: FaultyStore
     material: DirectoryKeys
     rings: Rings
+    sealer: Sealer
     apps: AppRegistry
     keys: KeyDirectory
     tail: LogTail
@@ -74,6 +80,9 @@ class Core:
     refreshes: Refreshes
     revocations: Revocations
     sessions: Sessions
+    user_data: UserDataKeys
+    phones: Phones
+    session_keys: SessionKeys
     watches: Watches
     unbroken: Unbroken
     audiences: frozenset[str] = field(default_factory=lambda: frozenset({D1, D2, D3}))
@@ -92,11 +101,18 @@ class Core:
         return self.sandbox.mint(app_id, user, fault=fault)
 
     async def login(
-        self, user: str = "alice", *, app_id: str = D1, client: ClientInfo | None = None
+        self,
+        user: str = "alice",
+        *,
+        app_id: str = D1,
+        client: ClientInfo | None = None,
+        phone_code: str = "",
     ) -> LoginResult:
         """A session of this user."""
         code = self.code(user, app_id=app_id)
-        return await self.logins.login(app_id=app_id, code=code, client=client or ClientInfo())
+        return await self.logins.login(
+            app_id=app_id, code=code, client=client or ClientInfo(), phone_code=phone_code
+        )
 
     async def refresh(self, text: str) -> RefreshResult:
         return await self.refreshes.refresh(text, client=ClientInfo())
@@ -211,12 +227,23 @@ def assemble(
 ) -> Core:
     """The use cases wired to each other; nothing is started."""
     rings, unbroken, record = ring.rings(), Unbroken(), store.as_store()
+    sealer = ring.sealer(entropy)
     keys = KeyDirectory(store=record, material=material, clock=clock)
     tail = LogTail(log=record, view=RevocationView(), clock=clock, observer=observer, hard_bound=HARD_BOUND)
     verifier = TokenVerifier(
         keys=keys, tail=tail, apps=apps, clock=clock, issuer=ISSUER, cache_size=cache_size
     )
     issuer = TokenIssuer(keys=keys, rings=rings, clock=clock, entropy=entropy, issuer=ISSUER)
+    subjects = Subjects(apps=apps, people=record, sessions=record, verifier=verifier, sealer=sealer)
+    phones = Phones(
+        subjects=subjects,
+        people=record,
+        wechat=wechat,
+        sealer=sealer,
+        index=BlindIndex(rings.blind_index),
+        observer=observer,
+        unbroken=unbroken,
+    )
     return Core(
         path=path,
         clock=clock,
@@ -227,6 +254,7 @@ def assemble(
         store=store,
         material=material,
         rings=rings,
+        sealer=sealer,
         apps=apps,
         keys=keys,
         tail=tail,
@@ -235,7 +263,8 @@ def assemble(
             apps=apps,
             store=record,
             wechat=wechat,
-            sealer=ring.sealer(entropy),
+            phones=phones,
+            sealer=sealer,
             rings=rings,
             keys=keys,
             issuer=issuer,
@@ -267,6 +296,17 @@ def assemble(
             unbroken=unbroken,
         ),
         sessions=Sessions(store=record, verifier=verifier, tail=tail),
+        user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
+        phones=phones,
+        session_keys=SessionKeys(
+            subjects=subjects,
+            people=record,
+            wechat=wechat,
+            sealer=sealer,
+            clock=clock,
+            observer=observer,
+            unbroken=unbroken,
+        ),
         watches=Watches(log=record, tail=tail, clock=clock, observer=observer),
         unbroken=unbroken,
     )

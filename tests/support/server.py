@@ -16,10 +16,11 @@ from authapi.v1 import (
     key_service_pb2_grpc,
     revocation_service_pb2_grpc,
     session_service_pb2_grpc,
+    wechat_service_pb2_grpc,
 )
 from authsvc.domain.errors import CallerUnauthenticated
 from authsvc.domain.principals import Principal, Role
-from authsvc.rpc import auth_service, key_service, revocation_service, session_service
+from authsvc.rpc import auth_service, key_service, revocation_service, session_service, wechat_service
 from authsvc.rpc.auth_service import AuthServicer
 from authsvc.rpc.convert import Cursors
 from authsvc.rpc.key_service import KeyServicer
@@ -29,6 +30,7 @@ from authsvc.rpc.server import GrpcServer, GrpcSettings
 from authsvc.rpc.session_service import SessionServicer
 from authsvc.rpc.statuses import DETAILS_KEY
 from authsvc.rpc.verdicts import VerdictEncoder
+from authsvc.rpc.wechat_service import WeChatServicer
 from authsvc.rpc.wrapper import Service, Wrapper
 from tests.support.core import ISSUER, Core
 
@@ -87,6 +89,10 @@ class Running:
     def revocations(self) -> "revocation_service_pb2_grpc.RevocationServiceAsyncStub":
         return revocation_service_pb2_grpc.RevocationServiceStub(self.channel)
 
+    @property
+    def wechat(self) -> "wechat_service_pb2_grpc.WeChatServiceAsyncStub":
+        return wechat_service_pb2_grpc.WeChatServiceStub(self.channel)
+
     async def raw(
         self, path: str, request: bytes = b"", *, metadata: Iterable[tuple[str, str]] = ()
     ) -> bytes:
@@ -126,6 +132,9 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
             apps=core.apps,
         ).methods(),
         revocation_service.NAME: RevocationServicer(watches=core.watches, cursors=cursors).methods(),
+        wechat_service.NAME: WeChatServicer(
+            user_data=core.user_data, phones=core.phones, session_keys=core.session_keys
+        ).methods(),
     }
 
 

@@ -1,0 +1,82 @@
+"""The HTTP edge of a process."""
+
+from datetime import timedelta
+
+import grpc.aio
+
+from authsvc.app.world import World
+from authsvc.config import Environment, Settings, is_loopback
+from authsvc.edge.app import create_edge
+from authsvc.edge.server import EdgeServer
+from authsvc.edge.settings import EdgeSettings
+from authsvc.ops import Probe
+
+_LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class Edge:
+    """The HTTP edge: a client of the contract, whatever process it lives in."""
+
+    def __init__(self, settings: Settings, *, target: str, world: World) -> None:
+        self._settings = settings
+        self._target = target
+        self._world = world
+        self._channel: grpc.aio.Channel | None = None
+        self._server: EdgeServer | None = None
+
+    async def start(self) -> str:
+        """
+        Serve, and return the base URL.
+
+        Raises:
+            OSError: the address cannot be bound.
+
+        """
+        settings = self._settings
+        check_host = settings.env is not Environment.PROD and is_loopback(settings.http_host)
+        edge_settings = EdgeSettings(
+            default_app=settings.default_app,
+            language=settings.language,
+            trusted_proxies=settings.trusted_proxies,
+            allowed_hosts=_LOCAL_HOSTS if check_host else None,
+        )
+        self._channel = grpc.aio.insecure_channel(
+            self._target,
+            options=[
+                # Login appears in no retry policy; the channel itself must not retry anything either.
+                ("grpc.enable_retries", 0),
+                # A restarted server is found again within about a second.
+                ("grpc.initial_reconnect_backoff_ms", 100),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ],
+        )
+        world = self._world
+        app = create_edge(
+            channel=self._channel,
+            settings=edge_settings,
+            observer=world.telemetry,
+            clock=world.clock,
+            entropy=world.entropy,
+        )
+        self._server = EdgeServer(
+            app, host=settings.http_host, port=settings.http_port, settings=edge_settings
+        )
+        try:
+            return await self._server.start()
+        except OSError:
+            await self._channel.close(None)
+            raise
+
+    async def stop(self) -> None:
+        """Answer what is in flight and close. Idempotent."""
+        if self._server is not None:
+            await self._server.stop(timedelta(seconds=self._settings.stop_grace))
+        if self._channel is not None:
+            await self._channel.close(None)
+
+    def probes(self) -> dict[str, Probe]:
+        """Return what `/readyz` asks."""
+        return {"edge": self._probe}
+
+    async def _probe(self) -> str:
+        return "" if self._server is not None else "not serving"

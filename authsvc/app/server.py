@@ -1,0 +1,240 @@
+"""The gRPC server of a process, with everything behind it."""
+
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from datetime import timedelta
+
+from authsvc.app.services import Parts, build_services
+from authsvc.app.world import Secrets, World
+from authsvc.config import ConfiguredApp, Environment, Settings
+from authsvc.domain.apps import App, AppRegistry
+from authsvc.domain.errors import AuthError
+from authsvc.ops import Probe
+from authsvc.ports import Store
+from authsvc.rpc.principals import LocalAuthenticator
+from authsvc.rpc.server import GrpcServer, GrpcSettings
+from authsvc.rpc.wrapper import Wrapper
+from authsvc.service.keys import KeyDirectory
+from authsvc.service.retention import Retention
+from authsvc.service.tail import LogTail
+from authsvc.service.verify import TokenVerifier
+from authsvc.service.view import RevocationView
+from authsvc.service.waiting import Unbroken
+from authsvc.service.watch import Watches
+from authsvc.storage import open_store
+from authsvc.wechat import WeChatClient, WeChatSettings
+
+# DESIGN section 3: judgements that several hosts must agree on use the record's clock.
+_SKEW_LIMIT = timedelta(seconds=2)
+
+
+@dataclass(frozen=True, slots=True)
+class AppChanges:
+    """What an exchange of the apps did, by app id."""
+
+    added: tuple[str, ...]
+    removed: tuple[str, ...]
+    changed: tuple[str, ...]
+
+
+class AuthServer:
+    """
+    The gRPC server with everything behind it. `start` returns its address; `stop` drains.
+
+    With *reuse_port* it is one of several workers on its port, whose supervisor keeps strangers off it.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        apps: Sequence[ConfiguredApp],
+        secrets: Secrets,
+        database: str,
+        world: World,
+        reuse_port: bool = False,
+    ) -> None:
+        self._settings = settings
+        self._reuse_port = reuse_port
+        self._configured = {app.id: app for app in apps}
+        self._registry = AppRegistry(_policies(apps))
+        self._wechat: WeChatClient | None = None
+        self._secrets = secrets
+        self._database = database
+        self._world = world
+        self._stack = AsyncExitStack()
+        self._grpc: GrpcServer | None = None
+        self._tail: LogTail | None = None
+        self._store: Store | None = None
+
+    async def start(self) -> str:
+        """
+        Open the record, load the view, serve; return the address as `host:port`.
+
+        Raises:
+            SchemaNotCurrent: the database must be migrated first.
+            StoreUnavailable: the record cannot be read.
+            PortTaken: the address cannot be bound.
+
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self._stack.aclose()
+            raise
+
+    async def stop(self, *, siblings: bool = False) -> None:
+        """Drain (see GrpcServer.stop) and let go of everything. Idempotent."""
+        if siblings and self._grpc is not None:
+            await self._grpc.stop(siblings=True)
+        await self._stack.aclose()
+
+    def replace_apps(self, apps: Sequence[ConfiguredApp]) -> AppChanges:
+        """
+        Serve these apps from now on, and no others; return what that changed.
+
+        Calls under way end as they began. An app that did not change keeps its access_token, its breaker and its
+        limits; sessions and tokens of an app that is gone are refused when somebody presents them.
+        """
+        before, after = self._configured, {app.id: app for app in apps}
+        self._configured = after
+        self._registry.replace(_policies(apps))
+        if self._wechat is not None:
+            self._wechat.reconfigure({app.id: app.wechat() for app in apps})
+        return AppChanges(
+            added=tuple(sorted(after.keys() - before.keys())),
+            removed=tuple(sorted(before.keys() - after.keys())),
+            changed=tuple(sorted(i for i in after.keys() & before.keys() if after[i] != before[i])),
+        )
+
+    def probes(self) -> dict[str, Probe]:
+        """Return what `/readyz` asks."""
+        return {"grpc": self._probe_grpc, "revocations": self._probe_tail, "store": self._probe_store}
+
+    async def _start(self) -> str:
+        settings, world = self._settings, self._world
+        clock, entropy, observer = world.clock, world.entropy, world.telemetry
+        registry = self._registry
+        replica, direct = settings.database_read_url, settings.database_listen_url
+        listen_url = self._database if direct is None else direct.get_secret_value()
+        store = await open_store(
+            self._database,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            read_url=None if replica is None else replica.get_secret_value(),
+            listen_url=listen_url if settings.database_notifications else None,
+            pool_size=settings.database_pool_size,
+            answer_within=timedelta(seconds=settings.database_answer_within),
+        )
+        self._stack.push_async_callback(store.close)
+        keys = KeyDirectory(store=store, material=self._secrets.signing, clock=clock)
+        await keys.start()
+        tail = LogTail(
+            log=store,
+            view=RevocationView(),
+            clock=clock,
+            observer=observer,
+            hard_bound=timedelta(seconds=settings.hard_bound),
+        )
+        await tail.start()
+        self._stack.push_async_callback(tail.stop)
+        retention = Retention(
+            store=store,
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            session_retention=timedelta(days=settings.session_retention),
+        )
+        retention.start()
+        self._stack.push_async_callback(retention.stop)
+        wechat = WeChatClient(
+            apps={app.id: app.wechat() for app in self._configured.values()},
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+            settings=WeChatSettings(refuse_sandbox=settings.env is Environment.PROD),
+        )
+        await wechat.start()
+        self._stack.push_async_callback(wechat.close)
+
+        unbroken = Unbroken()
+        verifier = TokenVerifier(
+            keys=keys,
+            tail=tail,
+            apps=registry,
+            clock=clock,
+            issuer=settings.issuer,
+            cache_size=settings.token_cache_size,
+        )
+        watches = Watches(log=store, tail=tail, clock=clock, observer=observer)
+        services = build_services(
+            Parts(
+                world=world,
+                secrets=self._secrets,
+                apps=registry,
+                issuer=settings.issuer,
+                store=store,
+                wechat=wechat,
+                keys=keys,
+                tail=tail,
+                verifier=verifier,
+                watches=watches,
+                unbroken=unbroken,
+            )
+        )
+        server = GrpcServer(
+            services=services,
+            wrapper=Wrapper(
+                authenticator=LocalAuthenticator(roles=frozenset(settings.local_roles), apps=registry),
+                clock=clock,
+                entropy=entropy,
+                observer=observer,
+            ),
+            settings=_grpc_settings(settings, reuse_port=self._reuse_port),
+            watches=watches,
+            unbroken=unbroken,
+            clock=clock,
+        )
+        address = await server.start()
+        self._stack.push_async_callback(server.stop)
+        observer.gauge("verified_tokens", lambda: float(verifier.cached))
+        self._grpc, self._tail, self._store, self._wechat = server, tail, store, wechat
+        return address
+
+    async def _probe_grpc(self) -> str:
+        return "" if self._grpc is not None and self._grpc.health.serving else "not serving"
+
+    async def _probe_tail(self) -> str:
+        return (
+            "" if self._tail is not None and self._tail.is_fresh() else "the revocation log is not confirmed"
+        )
+
+    async def _probe_store(self) -> str:
+        if self._store is None:
+            return "not open"
+        try:
+            ahead = await self._store.ping()
+        except AuthError:
+            return "the record does not answer"
+        if abs(ahead) > _SKEW_LIMIT:
+            return f"this host's clock is {ahead.total_seconds():+.1f} s off the record's"
+        return ""
+
+
+def _policies(apps: Sequence[ConfiguredApp]) -> dict[str, App]:
+    return {app.id: app.policy() for app in apps}
+
+
+def _grpc_settings(settings: Settings, *, reuse_port: bool) -> GrpcSettings:
+    reflection = settings.grpc_reflection
+    return GrpcSettings(
+        host=settings.grpc_host,
+        port=settings.grpc_port,
+        connection_age=timedelta(seconds=settings.connection_age),
+        drain_wait=timedelta(seconds=settings.drain_wait),
+        stop_grace=timedelta(seconds=settings.stop_grace),
+        reflection=settings.env is not Environment.PROD if reflection is None else reflection,
+        reuse_port=reuse_port,
+    )
