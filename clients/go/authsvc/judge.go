@@ -61,14 +61,7 @@ type judge struct {
 	hardBound time.Duration
 	policy    Policy
 	// ask lets the server judge a token against an audience.
-	ask func(ctx context.Context, token, audience string, own ownAge) (answer, error)
-}
-
-// ownAge is how old the verifier's own knowledge is, and whether it has any that decides.
-type ownAge struct {
-	age time.Duration
-	// bars: a server whose knowledge is not younger than age adds nothing.
-	bars bool
+	ask func(ctx context.Context, token, audience string) (answer, error)
 }
 
 // reading returns how both clocks are read; the real ones cost one reading together.
@@ -186,7 +179,7 @@ func (j *judge) decide(
 		if !waits || j.policy == AnswerUnavailable {
 			return nil, unavailables[cause]
 		}
-		if err := j.askServer(ctx, text, token, required, held, cause); err != nil {
+		if err := j.askServer(ctx, text, &token.claims, required, cause); err != nil {
 			return nil, err
 		}
 	}
@@ -210,21 +203,19 @@ func (j *judge) doubt(held *known, now time.Duration) Cause {
 	}
 }
 
-func (j *judge) askServer(
-	ctx context.Context, text string, token *verifiedToken, required []Requirement, held *known, cause Cause,
-) error {
-	own := ownAge{age: j.clock.Elapsed() - held.confirmed, bars: cause == CauseStale}
-	said, err := j.ask(ctx, text, audienceToAsk(&token.claims, j.audiences, required), own)
-	if err != nil {
+// askServer returns nil where the server says that a token is active, by knowledge within this verifier's own bound.
+func (j *judge) askServer(ctx context.Context, text string, claims *Claims, required []Requirement, cause Cause) error {
+	said, err := j.ask(ctx, text, audienceToAsk(claims, j.audiences, required))
+	switch {
+	case err != nil:
 		return &Unavailable{cause, err}
-	}
-	if own.bars && said.age >= own.age {
+	case said.age > j.hardBound:
 		return unavailables[cause]
-	}
-	if said.refusal != nil {
+	case said.refusal != nil:
 		return said.refusal
+	default:
+		return nil
 	}
-	return nil
 }
 
 // audienceToAsk returns an audience of the demand, one that the token has if there is one: the verdict on scopes and

@@ -34,6 +34,7 @@ type (
 		TokenID         string   `json:"token_id"`
 		IssuedAt        int64    `json:"issued_at"`
 		ExpiresAt       int64    `json:"expires_at"`
+		Position        string   `json:"position"`
 		PreviousUserIDs []string `json:"previous_user_ids"`
 		OpenID          string   `json:"openid,omitempty"`
 		ExternalID      string   `json:"external_id,omitempty"`
@@ -126,6 +127,7 @@ func verdictOf(claims *Claims, err error) vectorVerdict {
 			UserID: claims.UserID, SessionID: claims.SessionID, AppID: claims.AppID, TokenID: claims.TokenID,
 			Audiences: list(claims.Audiences), Scopes: list(claims.Scopes), Roles: list(claims.Roles),
 			IssuedAt: claims.IssuedAt.Unix(), ExpiresAt: claims.ExpiresAt.Unix(),
+			Position:        fmt.Sprintf("%016x", claims.Position),
 			PreviousUserIDs: list(claims.PreviousUserIDs), OpenID: claims.OpenID, ExternalID: claims.ExternalID,
 		}}
 	case errors.As(err, &refusal):

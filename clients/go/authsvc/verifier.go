@@ -32,15 +32,17 @@ type Verifier struct {
 	wait   sync.WaitGroup
 
 	ask coalescer
-	// The server was asked and knew no better: not again before this, on the elapsed clock.
+	// The server was asked and was itself beyond the bound: not again before this, on the elapsed clock.
 	notBefore atomic.Int64
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when the view or the keys change
 }
 
-// The pause after a server's answer that was no younger than our own knowledge.
+// The pause after a server's answer that was beyond the bound, too.
 const uselessPause = time.Second
+
+var errNoBetter = errors.New("the server knew no better a moment ago")
 
 const sweepEvery = time.Minute
 
@@ -189,17 +191,17 @@ func (v *Verifier) notify() {
 }
 
 // askServer is the policy AskServer.
-func (v *Verifier) askServer(ctx context.Context, token, audience string, own ownAge) (answer, error) {
+func (v *Verifier) askServer(ctx context.Context, token, audience string) (answer, error) {
 	clock := v.judge.clock
-	if own.bars && clock.Elapsed() < time.Duration(v.notBefore.Load()) {
-		return answer{age: own.age}, nil
+	if clock.Elapsed() < time.Duration(v.notBefore.Load()) {
+		return answer{}, errNoBetter
 	}
 	response, err := v.ask.ask(ctx, &authapiv1.VerifyTokenRequest{AccessToken: token, Audience: audience})
 	if err != nil {
 		return answer{}, err
 	}
 	said, err := readAnswer(response)
-	if err == nil && own.bars && said.age >= own.age {
+	if err == nil && said.age > v.judge.hardBound {
 		v.notBefore.Store(int64(clock.Elapsed() + uselessPause))
 	}
 	return said, err
