@@ -25,6 +25,7 @@ _COMMANDS = {
     "sandbox": ("sandbox", "Run the WeChat sandbox alone."),
     "serve": ("serve", "Run the gRPC server."),
     "sessions": ("sessions", "List or revoke sessions of a running service."),
+    "users": ("users", "Look at, block, merge, import, export or erase users of a running service."),
     "token": ("token", "Ask a running service about a token."),
 }
 
