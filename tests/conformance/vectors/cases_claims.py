@@ -130,7 +130,12 @@ def times() -> Iterator[TokenCase]:
 
 def demands() -> Iterator[TokenCase]:
     """Issuer, audience, scopes and roles."""
-    for name, issuer in {"slash": ISSUER + "/", "case": ISSUER.upper(), "empty": "", "prefix": ISSUER[:-1]}.items():
+    for name, issuer in {
+        "slash": ISSUER + "/",
+        "case": ISSUER.upper(),
+        "empty": "",
+        "prefix": ISSUER[:-1],
+    }.items():
         yield TokenCase(f"issuer-{name}", f"issuer {issuer!r}", mint(EC, claims(iss=issuer)))
     audiences: dict[str, tuple[Any, str]] = {
         "other": ("stock", AUDIENCE),
@@ -161,7 +166,9 @@ def demands() -> Iterator[TokenCase]:
     }
     for name, (held, wanted_scopes) in scopes.items():
         token = mint(EC, claims(scope=held))
-        yield TokenCase(f"scope-{name}", f"scope {held!r}, asked {wanted_scopes}", token, scopes=wanted_scopes)
+        yield TokenCase(
+            f"scope-{name}", f"scope {held!r}, asked {wanted_scopes}", token, scopes=wanted_scopes
+        )
     roles: dict[str, tuple[Any, tuple[str, ...]]] = {
         "one": (["clerk", "chief"], ("chief",)),
         "all": (["clerk", "chief"], ("chief", "clerk")),
@@ -173,6 +180,8 @@ def demands() -> Iterator[TokenCase]:
     }
     for name, (held_roles, wanted_roles) in roles.items():
         token = mint(EC, claims(roles=held_roles))
-        yield TokenCase(f"role-{name}", f"roles {held_roles!r}, asked {wanted_roles}", token, roles=wanted_roles)
+        yield TokenCase(
+            f"role-{name}", f"roles {held_roles!r}, asked {wanted_roles}", token, roles=wanted_roles
+        )
     app_as_audience = mint(EC, claims(aud=OTHER_APP, client_id=OTHER_APP, sid=SESSION, sub=USER))
     yield TokenCase("audience-app-id", "an app's own id as audience", app_as_audience, audience=OTHER_APP)

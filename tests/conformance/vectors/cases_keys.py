@@ -45,7 +45,11 @@ def signatures() -> Iterator[TokenCase]:
         flipped = bytes([signature[0] ^ 1]) + signature[1:]
         forged = f"{unsigned(header(key), claims(sub='u-admin'))}.{encode_base64url(signature)}"
         yield TokenCase(f"{alg}-flipped", "one bit of the signature flipped", _joined(signed, flipped))
-        yield TokenCase(f"{alg}-last-bit", "the last bit flipped", _joined(signed, signature[:-1] + bytes([signature[-1] ^ 1])))
+        yield TokenCase(
+            f"{alg}-last-bit",
+            "the last bit flipped",
+            _joined(signed, signature[:-1] + bytes([signature[-1] ^ 1])),
+        )
         yield TokenCase(f"{alg}-short", "a byte too short", _joined(signed, signature[:-1]))
         yield TokenCase(f"{alg}-long", "a byte too long", _joined(signed, signature + b"\x00"))
         yield TokenCase(f"{alg}-zeros", "a signature of zeros", _joined(signed, bytes(len(signature))))
@@ -64,7 +68,9 @@ def signatures() -> Iterator[TokenCase]:
     for name, (what, changed) in ec_cases.items():
         yield TokenCase(f"es256-{name}", what, _joined(signed, changed))
     wrong = f"{unsigned(header(EC), CLAIMS)}"
-    yield TokenCase("es256-other-key", "signed by another known key", _joined(wrong, EC_NEXT.sign(wrong.encode())))
+    yield TokenCase(
+        "es256-other-key", "signed by another known key", _joined(wrong, EC_NEXT.sign(wrong.encode()))
+    )
 
 
 def _der(signature: bytes) -> bytes:
@@ -85,7 +91,9 @@ def confusions() -> Iterator[TokenCase]:
         for alg in ("ES256", "EdDSA", "RS256", "PS256", "RS512", "ES384", "HS256", "ES256K", "", "es256"):
             if alg != key.alg:
                 token = mint(key, head=header(key, alg=alg))
-                name = f"confusion-{key.alg.lower()}-as-{alg.lower() or 'nothing'}" + ("-lower" if alg == "es256" else "")
+                name = f"confusion-{key.alg.lower()}-as-{alg.lower() or 'nothing'}" + (
+                    "-lower" if alg == "es256" else ""
+                )
                 yield TokenCase(name, f"a header that says {alg!r} over a key for {key.alg}", token)
     public = EC.private.public_key()
     pem = public.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -107,18 +115,34 @@ def unknown() -> Iterator[TokenCase]:
     """Keys that nobody knows, that were withdrawn, or that no verifier may use."""
     stranger = mint(NOBODY)
     yield TokenCase("unknown-key", "a kid that is not in the set, which is read anew", stranger)
-    yield TokenCase("unknown-key-no-read", "the same, and the set cannot be read", stranger, key_fetch="fails")
-    yield TokenCase("unknown-key-empty-set", "a set without keys", mint(EC), keys="none")
+    yield TokenCase(
+        "unknown-key-no-read", "the same, and the set cannot be read", stranger, key_fetch="fails"
+    )
     # A kid is compared as text: no trimming, no case folding, no other spelling.
-    for name, kid in {"case": EC.kid.swapcase(), "space": EC.kid + " ", "padded": EC.kid + "=", "prefix": EC.kid[:-1]}.items():
-        yield TokenCase(f"unknown-kid-{name}", f"a known kid with a difference: {name}", mint(EC, head=header(EC, kid=kid)))
-    yield TokenCase("unknown-kid-proto", "a kid that some objects have", mint(EC, head=header(EC, kid="__proto__")))
+    for name, kid in {
+        "case": EC.kid.swapcase(),
+        "space": EC.kid + " ",
+        "padded": EC.kid + "=",
+        "prefix": EC.kid[:-1],
+    }.items():
+        yield TokenCase(
+            f"unknown-kid-{name}",
+            f"a known kid with a difference: {name}",
+            mint(EC, head=header(EC, kid=kid)),
+        )
+    yield TokenCase(
+        "unknown-kid-proto", "a kid that some objects have", mint(EC, head=header(EC, kid="__proto__"))
+    )
     yield TokenCase("withdrawn-key", "a kid that the key answer names as withdrawn", mint(WITHDRAWN))
-    fails = TokenCase("withdrawn-key-no-read", "no read is needed to know that", mint(WITHDRAWN), key_fetch="fails")
+    fails = TokenCase(
+        "withdrawn-key-no-read", "no read is needed to know that", mint(WITHDRAWN), key_fetch="fails"
+    )
     yield fails
     both = "published and withdrawn: withdrawn counts"
     yield TokenCase("withdrawn-and-published", both, mint(EC), keys="published_and_withdrawn")
-    yield TokenCase("withdrawn-other", "another key's withdrawal changes nothing", mint(EC_NEXT), keys="first_withdrawn")
+    yield TokenCase(
+        "withdrawn-other", "another key's withdrawal changes nothing", mint(EC_NEXT), keys="first_withdrawn"
+    )
     yield from _strangers()
 
 
@@ -129,11 +153,23 @@ def _strangers() -> Iterator[TokenCase]:
     short_signed = unsigned({"typ": "at+jwt", "alg": "RS256", "kid": short["kid"]}, CLAIMS)
     tokens = {
         "oct": ("a symmetric key in the set", _hs256(b"secret-that-nobody-may-use", "oct-1")),
-        "p384": ("a key on another curve", _joined(p384_signed, sign_with_p384("p384", p384_signed.encode()))),
-        "short-rsa": ("RSA of 1024 bits", _joined(short_signed, sign_with_short_rsa("short", short_signed.encode()))),
+        "p384": (
+            "a key on another curve",
+            _joined(p384_signed, sign_with_p384("p384", p384_signed.encode())),
+        ),
+        "short-rsa": (
+            "RSA of 1024 bits",
+            _joined(short_signed, sign_with_short_rsa("short", short_signed.encode())),
+        ),
         "mislabelled": ("an EC key that the set calls RS256", mint(MISLABELLED)),
-        "mislabelled-as-said": ("the same, and the token says RS256", mint(MISLABELLED, head=header(MISLABELLED, alg="RS256"))),
-        "future": ("a kind of key from the future", mint(EC, head=header(EC, kid="future-1", alg="ML-DSA-65"))),
+        "mislabelled-as-said": (
+            "the same, and the token says RS256",
+            mint(MISLABELLED, head=header(MISLABELLED, alg="RS256")),
+        ),
+        "future": (
+            "a kind of key from the future",
+            mint(EC, head=header(EC, kid="future-1", alg="ML-DSA-65")),
+        ),
         "first": ("the key before them", mint(EC)),
         "last": ("the key behind them", mint(RSA)),
     }

@@ -26,12 +26,16 @@ UNTIL = datetime.fromtimestamp(NOW_S + LIFETIME_S + 600, UTC)
 _OTHER_USER = "u-other"
 
 
-def session_fact(session_id: str = SESSION, position: int = POSITION + 1, reason: EndReason = EndReason.LOGOUT) -> Fact:
+def session_fact(
+    session_id: str = SESSION, position: int = POSITION + 1, reason: EndReason = EndReason.LOGOUT
+) -> Fact:
     """A session has ended."""
     return Fact(position, FactKind.SESSION, session_id, reason, UNTIL)
 
 
-def user_fact(position: int, user_id: str = USER, app_filter: str = "", reason: EndReason = EndReason.ADMIN) -> Fact:
+def user_fact(
+    position: int, user_id: str = USER, app_filter: str = "", reason: EndReason = EndReason.ADMIN
+) -> Fact:
     """A user's tokens below a position are dead, in one app or in all."""
     return Fact(position, FactKind.USER, user_id, reason, UNTIL, app_filter)
 
@@ -62,7 +66,10 @@ def by_kind() -> Iterator[TokenCase]:
         "user-other": ("another user was revoked", [user_fact(above, _OTHER_USER)]),
         "user-this-app": ("the user was revoked in this app", [user_fact(above, app_filter=APP)]),
         "user-other-app": ("the user was revoked in another app", [user_fact(above, app_filter=OTHER_APP)]),
-        "user-this-app-here": ("in this app, at the session's own position", [user_fact(here, app_filter=APP)]),
+        "user-this-app-here": (
+            "in this app, at the session's own position",
+            [user_fact(here, app_filter=APP)],
+        ),
         "user-wide-low-narrow-high": (
             "everywhere before, in this app after the session began",
             [user_fact(below, reason=EndReason.BLOCKED), user_fact(above, app_filter=APP)],
@@ -75,8 +82,14 @@ def by_kind() -> Iterator[TokenCase]:
             "everywhere and in this app: the wider reason is given",
             [user_fact(above, app_filter=APP), user_fact(above + 1, reason=EndReason.BLOCKED)],
         ),
-        "user-twice": ("the user was revoked before, and again after", [user_fact(below), user_fact(above + 5)]),
-        "user-twice-unordered": ("the same, told in the other order", [user_fact(above + 5), user_fact(below)]),
+        "user-twice": (
+            "the user was revoked before, and again after",
+            [user_fact(below), user_fact(above + 5)],
+        ),
+        "user-twice-unordered": (
+            "the same, told in the other order",
+            [user_fact(above + 5), user_fact(below)],
+        ),
         "user-named-like-app": ("a user whose id is the app's", [user_fact(above, APP)]),
         "app-above": ("the app was revoked after the session began", [app_fact(above)]),
         "app-here": ("the app was revoked at the session's own position", [app_fact(here)]),
@@ -92,11 +105,19 @@ def by_kind() -> Iterator[TokenCase]:
     for name, (what, facts) in made.items():
         yield TokenCase(f"revoked-{name}", what, token, facts)
     for reason in EndReason:
-        yield TokenCase(f"end-reason-{reason.name.lower()}", f"the session ended by {reason.name}", token, [session_fact(reason=reason)])
+        yield TokenCase(
+            f"end-reason-{reason.name.lower()}",
+            f"the session ended by {reason.name}",
+            token,
+            [session_fact(reason=reason)],
+        )
 
 
 def _crowd(count: int) -> list[Fact]:
-    return [session_fact(encode_id(number.to_bytes(16, "big")), number % HEAD + 1) for number in range(1, count + 1)]
+    return [
+        session_fact(encode_id(number.to_bytes(16, "big")), number % HEAD + 1)
+        for number in range(1, count + 1)
+    ]
 
 
 def positions() -> Iterator[TokenCase]:
@@ -144,7 +165,9 @@ def ends() -> Iterator[TokenCase]:
     yield TokenCase("useful-until-passed", what, token, [session_fact()], now_ms=late_ms)
     fresh = mint(EC, claims(iat=NOW_S + 7800, nbf=NOW_S + 7800, exp=NOW_S + 15000, sp=f"{POSITION + 9:016x}"))
     what = "a user's fact past its use, and a session that began later"
-    yield TokenCase("useful-until-passed-later-session", what, fresh, [user_fact(POSITION + 1)], now_ms=late_ms)
+    yield TokenCase(
+        "useful-until-passed-later-session", what, fresh, [user_fact(POSITION + 1)], now_ms=late_ms
+    )
     last_ms = int(UNTIL.timestamp() * 1000) - 600_000
     what = "a fact is kept as long as leeway lets its token live"
     yield TokenCase("useful-until-leeway", what, token, [session_fact()], now_ms=last_ms + 4999)
@@ -155,30 +178,60 @@ def freshness() -> Iterator[TokenCase]:
     good, dead = mint(EC), [session_fact()]
     for policy in ("unavailable", "accept"):
         for age_ms in (0, 29_000, 30_000, 30_001, 3_600_000):
-            name, what = f"age-{age_ms}-{policy}", f"told {age_ms} ms after it was confirmed, when stale: {policy}"
+            name, what = (
+                f"age-{age_ms}-{policy}",
+                f"told {age_ms} ms after it was confirmed, when stale: {policy}",
+            )
             yield TokenCase(name, what, good, age_ms=age_ms, when_stale=policy)
-        yield TokenCase(f"no-snapshot-{policy}", f"before the first snapshot, when stale: {policy}", good, has_view=False, when_stale=policy)
+        yield TokenCase(
+            f"no-snapshot-{policy}",
+            f"before the first snapshot, when stale: {policy}",
+            good,
+            has_view=False,
+            when_stale=policy,
+        )
         what = f"stale, revoked, when stale: {policy}: the dead stay dead"
         yield TokenCase(f"stale-revoked-{policy}", what, good, dead, age_ms=60_000, when_stale=policy)
     yield TokenCase("age-bound-1", "the smallest hard bound, reached", good, age_ms=1000, hard_bound_ms=1000)
     yield TokenCase("age-bound-1-passed", "and passed", good, age_ms=1001, hard_bound_ms=1000)
-    yield TokenCase("age-bound-300", "the largest hard bound, reached", good, age_ms=300_000, hard_bound_ms=300_000)
+    yield TokenCase(
+        "age-bound-300", "the largest hard bound, reached", good, age_ms=300_000, hard_bound_ms=300_000
+    )
     expired_ms = (NOW_S + LIFETIME_S) * 1000 + 5000
     stale = 60_000
     for name, what, case in (
         ("malformed", "no news can mend it", TokenCase("", "", "no token", age_ms=stale)),
         ("expired", "no news can mend it", TokenCase("", "", good, age_ms=stale, now_ms=expired_ms)),
         ("withdrawn", "a withdrawal is for good", TokenCase("", "", good, [key_fact(EC.kid)], age_ms=stale)),
-        ("audience", "the audience is judged after freshness", TokenCase("", "", good, age_ms=stale, audience="x")),
+        (
+            "audience",
+            "the audience is judged after freshness",
+            TokenCase("", "", good, age_ms=stale, audience="x"),
+        ),
         ("scope", "and so are scopes", TokenCase("", "", good, age_ms=stale, scopes=("erase",))),
         ("active", "a good token", TokenCase("", "", good, age_ms=stale)),
     ):
         yield _renamed(case, f"stale-{name}", f"stale: {what}")
-    no_view = TokenCase("no-snapshot-expired", "before the first snapshot: no news can mend it", good, has_view=False, now_ms=expired_ms)
+    no_view = TokenCase(
+        "no-snapshot-expired",
+        "before the first snapshot: no news can mend it",
+        good,
+        has_view=False,
+        now_ms=expired_ms,
+    )
     yield no_view
     accept = "fail-open still looks at keys"
-    yield TokenCase("accept-unknown-key", accept, good, keys="none", key_fetch="fails", age_ms=stale, when_stale="accept")
-    yield TokenCase("accept-audience", "fail-open still looks at the audience", good, age_ms=stale, when_stale="accept", audience="x")
+    yield TokenCase(
+        "accept-unknown-key", accept, good, keys="none", key_fetch="fails", age_ms=stale, when_stale="accept"
+    )
+    yield TokenCase(
+        "accept-audience",
+        "fail-open still looks at the audience",
+        good,
+        age_ms=stale,
+        when_stale="accept",
+        audience="x",
+    )
 
 
 def _renamed(case: TokenCase, name: str, what: str) -> TokenCase:

@@ -64,7 +64,10 @@ def segments() -> Iterator[TokenCase]:
         "tab-within": ("a tab within the signature", f"{_HEAD}.{_BODY}.{_TAIL[:10]}\t{_TAIL[10:]}"),
         "nul-within": ("a NUL within the header", f"{_HEAD[:8]}\x00{_HEAD[8:]}.{_BODY}.{_TAIL}"),
         "non-ascii": ("a letter outside ASCII", f"{_HEAD}.{_BODY}.{_TAIL[:-1]}é"),
-        "fullwidth": ("a full-width digit, which some decoders take for a digit", f"{_HEAD}.{_BODY}.{_TAIL[:-1]}９"),
+        "fullwidth": (
+            "a full-width digit, which some decoders take for a digit",
+            f"{_HEAD}.{_BODY}.{_TAIL[:-1]}９",
+        ),
         "bearer": ("the scheme left in front", f"Bearer {_GOOD}"),
         "quoted": ("the token in quotes", f'"{_GOOD}"'),
         "percent": ("a percent-encoded dot", _GOOD.replace(".", "%2E", 1)),
@@ -99,9 +102,15 @@ def headers() -> Iterator[TokenCase]:
         "utf16": ("a header in UTF-16", usual.encode("utf-16-le")),
         "bad-utf8": ("a header that is no UTF-8", usual.encode()[:-2] + b'\xff"}'),
         "doubled-alg": ("alg twice", usual[:-1] + ',"alg":"ES256"}'),
-        "doubled-kid": ("kid twice, the second spelt with an escape", usual[:-1] + f',"k\\u0069d":"{NOBODY.kid}"}}'),
+        "doubled-kid": (
+            "kid twice, the second spelt with an escape",
+            usual[:-1] + f',"k\\u0069d":"{NOBODY.kid}"}}',
+        ),
         "trailing-garbage": ("something behind the header's object", usual + "x"),
-        "whitespace": ("a header with white space around and within", f" \t\r\n{json.dumps(header(EC), indent=1)}\n"),
+        "whitespace": (
+            "a header with white space around and within",
+            f" \t\r\n{json.dumps(header(EC), indent=1)}\n",
+        ),
         "no-kid": ("no kid", header(EC, kid=...)),
         "kid-number": ("a kid that is a number", header(EC, kid=1)),
         "kid-empty": ("an empty kid is a kid that nobody knows", header(EC, kid="")),
@@ -120,7 +129,10 @@ def headers() -> Iterator[TokenCase]:
         "jku-null": ("jku null is still a jku", header(EC, jku=None)),
         "typ-number": ("a typ that is a number", header(EC, typ=1)),
         "typ-null": ("typ null", header(EC, typ=None)),
-        "unknown-member": ("members that nobody knows are ignored", header(EC, cty="x", x={"y": [1, None, 1.5]})),
+        "unknown-member": (
+            "members that nobody knows are ignored",
+            header(EC, cty="x", x={"y": [1, None, 1.5]}),
+        ),
         "order": ("the usual members in another order", {"kid": EC.kid, "typ": "at+jwt", "alg": "ES256"}),
         "escapes": ("a header whose JSON is spelt with escapes", usual.replace("at+jwt", "at\\u002bjwt")),
     }
@@ -165,16 +177,31 @@ def payloads() -> Iterator[TokenCase]:
         "doubled-claim": ("exp twice, with the same value", _with_members(f'"exp":{CLAIMS["exp"]}')),
         "doubled-by-escape": ("sub twice, once spelt with an escape", _with_members('"s\\u0075b":"u-other"')),
         "doubled-unknown": ("an unknown claim twice", _with_members('"x":1,"x":2')),
-        "doubled-nested": ("a name twice within an unknown claim", _with_members('"x":{"y":[{"z":1,"z":1}]}')),
-        "same-name-elsewhere": ("one name in two objects is not twice", _with_members('"x":{"exp":1,"y":{"exp":1}}')),
-        "similar-names": ("names that differ in case are different", _with_members('"EXP":1,"Sub":2,"AUD":null')),
+        "doubled-nested": (
+            "a name twice within an unknown claim",
+            _with_members('"x":{"y":[{"z":1,"z":1}]}'),
+        ),
+        "same-name-elsewhere": (
+            "one name in two objects is not twice",
+            _with_members('"x":{"exp":1,"y":{"exp":1}}'),
+        ),
+        "similar-names": (
+            "names that differ in case are different",
+            _with_members('"EXP":1,"Sub":2,"AUD":null'),
+        ),
         "whitespace": ("white space everywhere", json.dumps(CLAIMS, indent=2) + "\n\t \r"),
         "unknown-claims": ("claims that nobody knows", _with_members('"x":{"y":[1,-0.5e-3,true,null,"z"]}')),
         "nested-50": ("an unknown claim nested fifty deep", _with_members(deep)),
         "huge-float-unknown": ("a number beyond double in an unknown claim", _with_members('"x":1e999')),
         "long-digits-unknown": ("forty digits in an unknown claim", _with_members(f'"x":{"9" * 40}')),
-        "surrogate-unknown": ("a lone surrogate, escaped, in an unknown claim", _with_members('"x":"\\ud800"')),
-        "escaped-pair": ("a surrogate pair, escaped, is a letter", usual.replace(CLAIMS["sub"], "u-\\ud83d\\ude00")),
+        "surrogate-unknown": (
+            "a lone surrogate, escaped, in an unknown claim",
+            _with_members('"x":"\\ud800"'),
+        ),
+        "escaped-pair": (
+            "a surrogate pair, escaped, is a letter",
+            usual.replace(CLAIMS["sub"], "u-\\ud83d\\ude00"),
+        ),
         "proto": ("a member named __proto__", _with_members('"__proto__":{"exp":1},"constructor":1')),
     }
     for name, (what, payload) in made.items():
@@ -185,7 +212,9 @@ def accepted() -> Iterator[TokenCase]:
     """Good tokens of every kind."""
     for key in (EC, ED, RSA):
         yield TokenCase(f"active-{key.alg.lower()}", f"a good token signed with {key.alg}", mint(key))
-    full = claims(external_id="crm-7", prev=["u-old-1", "u-old-2"], roles=["clerk", "chief"], aud=["orders", "stock"])
+    full = claims(
+        external_id="crm-7", prev=["u-old-1", "u-old-2"], roles=["clerk", "chief"], aud=["orders", "stock"]
+    )
     bare = claims(openid=..., roles=..., scope="")
     foreign = claims(sub="u-陈", openid="o-💬", roles=["管理员"], external_id="é\u0301", client_id="wx\u0000")
     yield TokenCase("active-full", "every claim there is", mint(EC, full))

@@ -8,6 +8,7 @@ here, in as few lines as the client rules have: DESIGN sections 3 and 8, and REA
 import asyncio
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -18,7 +19,15 @@ from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.cursors import Cursor, position_claim
 from authsvc.domain.errors import NotFresh, StoreUnavailable
 from authsvc.keys import verification_key
-from authsvc.ports import Clock, KeyMaterial, KeyStore, Observer, RevocationLog, SigningKeyRecord, VerificationKey
+from authsvc.ports import (
+    Clock,
+    KeyMaterial,
+    KeyStore,
+    Observer,
+    RevocationLog,
+    SigningKeyRecord,
+    VerificationKey,
+)
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import Demand, Refusal, TokenVerifier, VerifiedToken
@@ -140,16 +149,16 @@ class Reference:
         """Read the keys, as at the start."""
 
         async def read() -> None:
-            try:
+            with suppress(StoreUnavailable):
                 await self._directory.start()
-            except StoreUnavailable:
-                pass
 
         asyncio.run(read())
 
     # -- the stream ------------------------------------------------------------------------------------------------
 
-    def receive(self, message: pb.WatchRevocationsResponse, *, cursor: Cursor | None, trusted: bool = True) -> None:
+    def receive(
+        self, message: pb.WatchRevocationsResponse, *, cursor: Cursor | None, trusted: bool = True
+    ) -> None:
         """Take a message in at the clock's time; *cursor* is its complete_through, opened. Untrusted: slept on."""
         facts, unknown = facts_of(message)
         if message.WhichOneof("body") == "snapshot_part":
@@ -211,9 +220,7 @@ class Reference:
         age_ms = None if self._unknown_fact else self.age_ms
         if decide_anyway:
             self._view.known, age_ms = Cursor(b"", 0), 0
-        self._view.confirmed_at = (
-            float("-inf") if age_ms is None else (self.clock.elapsed_ms - age_ms) / 1000
-        )
+        self._view.confirmed_at = float("-inf") if age_ms is None else (self.clock.elapsed_ms - age_ms) / 1000
 
     # -- verdicts --------------------------------------------------------------------------------------------------
 
@@ -230,7 +237,8 @@ class Reference:
     def _ask(self, verdict: Json) -> Json:
         if self.remote == "unavailable":
             return verdict
-        too_old = self.remote["age_ms"] > self._bound_ms
+        age_ms, own_ms = self.remote["age_ms"], self.age_ms
+        too_old = age_ms > self._bound_ms and own_ms is not None and age_ms >= own_ms
         return verdict if too_old else dict(self.remote["verdict"])
 
     def _judge(self, token: str, require: Json, *, decide_anyway: bool = False) -> Json:

@@ -71,18 +71,14 @@ class Script:
 
     # -- what the server does --------------------------------------------------------------------------------------
 
-    def told(
-        self, at_ms: int, message: pb.WatchRevocationsResponse, through: Cursor | None = None, *, buffered: bool = False
-    ) -> Self:
+    def told(self, at_ms: int, message: pb.WatchRevocationsResponse, through: Cursor | None = None) -> Self:
         """The server sends a message that completes what is known through *through*."""
         more: Json = {}
-        if at_ms - self._heard_ms > _ALIVE_MS and not buffered:
+        if at_ms - self._heard_ms > _ALIVE_MS:
             more["when_open"] = True
-        if buffered:
-            more["buffered"] = True
         self._step(at_ms, message=wire.both_forms(message), **more)
         self._heard_ms = at_ms
-        self._reference.receive(message, cursor=through, trusted=not buffered)
+        self._reference.receive(message, cursor=through)
         return self
 
     def drained(self, at_ms: int, through: Cursor) -> Self:
@@ -121,9 +117,14 @@ class Script:
         self._reference.clock.wall_ms += by_ms
         return self
 
-    def slept(self, at_ms: int) -> Self:
-        """The machine was suspended until now."""
-        self._step(at_ms, suspended=True)
+    def slept(
+        self, at_ms: int, buffered: pb.WatchRevocationsResponse | None = None, through: Cursor | None = None
+    ) -> Self:
+        """The machine was suspended until now; a message may have waited in its socket."""
+        messages = [] if buffered is None else [wire.both_forms(buffered)]
+        self._step(at_ms, suspended=True, buffered=messages)
+        if buffered is not None:
+            self._reference.receive(buffered, cursor=through, trusted=False)
         return self
 
     # -- what the verifier must do ---------------------------------------------------------------------------------

@@ -31,7 +31,10 @@ script = partial(Script, tokens=TOKENS)
 
 def snapshots() -> Iterator[Script]:
     """How knowledge begins, and when it counts."""
-    first, half = wire.snapshot(session_fact(), through=None), wire.snapshot(user_fact(POSITION + 4, "u-other"), through=None)
+    first, half = (
+        wire.snapshot(session_fact(), through=None),
+        wire.snapshot(user_fact(POSITION + 4, "u-other"), through=None),
+    )
     last = wire.snapshot(app_fact(POSITION + 8, OTHER_APP), through=at(HERE))
     yield (
         script("snapshot-one-part", "nothing is known before the snapshot, everything after it")
@@ -77,7 +80,11 @@ def changes() -> Iterator[Script]:
     """What comes after the snapshot."""
 
     def begun(name: str, what: str) -> Script:
-        return script(name, what).told(0, wire.snapshot(through=at(HERE)), at(HERE)).verify(0, "good", "other_session", "other_app", "later")
+        return (
+            script(name, what)
+            .told(0, wire.snapshot(through=at(HERE)), at(HERE))
+            .verify(0, "good", "other_session", "other_app", "later")
+        )
 
     yield (
         begun("changes-session", "a session ends; a verdict given before does not linger")
@@ -144,7 +151,11 @@ def breaks() -> Iterator[Script]:
     """Streams that end, and where the next one begins."""
 
     def begun(name: str, what: str) -> Script:
-        return script(name, what).told(0, wire.snapshot(session_fact(), through=at(HERE)), at(HERE)).verify(0, "good", "other_session")
+        return (
+            script(name, what)
+            .told(0, wire.snapshot(session_fact(), through=at(HERE)), at(HERE))
+            .verify(0, "good", "other_session")
+        )
 
     gone = session_fact(OTHER_SESSION, HERE + 2)
     moved = wire.changes(gone, through=at(HERE + 2))

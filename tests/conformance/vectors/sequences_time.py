@@ -71,9 +71,9 @@ def bounds() -> Iterator[Script]:
         script("bound-ask-silent", "the server does not answer either", when_stale="ask")
         .told(0, _WHOLE, at(HERE)).verify(30_001, "other_session", "good")
     )  # fmt: skip
-    old = {"verdict": active["verdict"], "age_ms": 45_000}
+    old = {"verdict": active["verdict"], "age_ms": 75_000}
     yield (
-        script("bound-ask-old", "the server's own knowledge is beyond the bound, too", when_stale="ask")
+        script("bound-ask-old", "the server's own knowledge is beyond the bound, too, and no younger", when_stale="ask")
         .told(0, _WHOLE, at(HERE)).remote(0, old).verify(60_000, "other_session")
     )  # fmt: skip
     yield (
@@ -99,8 +99,7 @@ def clocks() -> Iterator[Script]:
     yield (
         script("sleeps", "a machine that slept trusts nothing that waited in its socket")
         .told(0, wire.snapshot(through=at(HERE)), at(HERE)).told(900, wire.heartbeat(at(HERE)), at(HERE)).verify(900, "good")
-        .slept(61_000).verify(61_000, "good").told(61_000, wire.heartbeat(at(HERE)), at(HERE), buffered=True)
-        .verify(61_000, "good").fresh(61_000).opened(63_000).verify(63_000, "good")
+        .slept(61_000, wire.heartbeat(at(HERE)), at(HERE)).verify(61_000, "good").fresh(61_000).opened(63_000).verify(63_000, "good")
         .told(63_100, wire.changes(session_fact(position=HERE + 1), through=at(HERE + 1)), at(HERE + 1))
         .verify(63_100, "good", "other_session").fresh(63_100)
     )  # fmt: skip
@@ -136,8 +135,4 @@ def keys() -> Iterator[Script]:
         script("keys-withdrawn", "a key read tells of a withdrawal: tokens judged before die, too", keys="both")
         .told(0, wire.snapshot(through=at(HERE)), at(HERE)).verify(0, "good", "next_key").keys(1000, "first_withdrawn")
         .verify(12_000, "nobody").verify(12_000, "good", "next_key", "other_session").key_reads(12_000)
-    )  # fmt: skip
-    yield (
-        script("keys-none", "a set without keys is an answer", keys="none")
-        .told(0, wire.snapshot(through=at(HERE)), at(HERE)).verify(1000, "good").verify(12_000, "good").key_reads(12_000)
     )  # fmt: skip

@@ -20,7 +20,10 @@ _MAX_AGE_S = 300
 
 
 def key_set(
-    *keys: TestKey, withdrawn: Iterable[str] = (WITHDRAWN.kid,), longest_s: int = 7200, more: Sequence[Any] = ()
+    *keys: TestKey,
+    withdrawn: Iterable[str] = (WITHDRAWN.kid,),
+    longest_s: int = 7200,
+    more: Sequence[Any] = (),
 ) -> Any:
     """A GetJwksResponse with these keys."""
     return wire.key_answer(
@@ -32,7 +35,13 @@ def key_set(
     )
 
 
-_OCT = {"kty": "oct", "k": "c2VjcmV0LXRoYXQtbm9ib2R5LW1heS11c2U", "use": "sig", "alg": "HS256", "kid": "oct-1"}
+_OCT = {
+    "kty": "oct",
+    "k": "c2VjcmV0LXRoYXQtbm9ib2R5LW1heS11c2U",
+    "use": "sig",
+    "alg": "HS256",
+    "kid": "oct-1",
+}
 
 KEY_SETS = {
     "all": key_set(EC, EC_NEXT, ED, RSA),

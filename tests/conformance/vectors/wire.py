@@ -199,4 +199,3 @@ def _target(revocation: pb.Revocation) -> tuple[FactKind | None, str]:
             return FactKind.KEY, revocation.key_id
         case _:
             return None, ""
-
