@@ -85,6 +85,7 @@ class AuthServicer:
             tokens=token_pair(result.tokens),
             is_new_user=opened.is_new_user,
             external_id=opened.user.external_id,
+            previous_user_ids=opened.user.previous_ids,
         )
         if isinstance(phone, KnownNumber):
             response.phone_number = phone.number.number
@@ -96,9 +97,12 @@ class AuthServicer:
         """See the contract."""
         del call
         result = await self._refreshes.refresh(request.refresh_token, client=client_info(request.client))
-        session = result.rotation.session
+        rotation = result.rotation
         return pb.RefreshTokenResponse(
-            user_id=session.user_id, session_id=session.session_id, tokens=token_pair(result.tokens)
+            user_id=rotation.user.user_id,
+            session_id=rotation.session.session_id,
+            tokens=token_pair(result.tokens),
+            previous_user_ids=rotation.user.previous_ids,
         )
 
     async def verify_token(self, request: pb.VerifyTokenRequest, call: Call) -> bytes:

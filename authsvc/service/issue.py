@@ -68,6 +68,7 @@ class TokenIssuer:
             roles=user.roles,
             openid=session.openid if app.openid_in_token else None,
             external_id=user.external_id,
+            previous_user_ids=user.previous_ids,
         )
         signer = self._keys.signer()
         header = access_token.header_segment(kid=signer.header.kid, alg=signer.header.alg)

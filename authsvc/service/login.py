@@ -21,6 +21,7 @@ from authsvc.domain.errors import (
 )
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.login_code import check_code, hash_code
+from authsvc.domain.people import LinkVerdict
 from authsvc.domain.refresh_token import NONCE_BYTES
 from authsvc.domain.seal_contexts import session_key_context
 from authsvc.domain.sessions import ClientInfo
@@ -29,6 +30,7 @@ from authsvc.ports import (
     CodeSession,
     Entropy,
     Event,
+    Linking,
     Observer,
     Opened,
     Opening,
@@ -48,6 +50,13 @@ from authsvc.service.waiting import Unbroken, wait_within
 CLAIM_TTL = timedelta(minutes=10)
 # From the call's arrival: a phone number that comes later is not waited for, because the login itself is done.
 PHONE_PATIENCE = timedelta(seconds=12)
+# What a login found out about who is who, as far as an operator wants to know.
+_LINKING_LEVELS = {
+    LinkVerdict.MERGED: "info",
+    LinkVerdict.HELD: "warning",
+    LinkVerdict.APART: "info",
+    LinkVerdict.MISMATCH: "warning",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +197,7 @@ class Logins:
             )
         )
         opened = self._tail.apply_own(written)
+        self._tell_linking(app, opened.linking)
         if isinstance(opened, UserIsBlocked):
             raise UserBlocked
         tokens = await self._issuer.issue(opened.session, user=opened.user, app=app, line=line)
@@ -203,6 +213,18 @@ class Logins:
             )
         )
         return LoginResult(opened=opened, openid=answer.openid, tokens=tokens)
+
+    def _tell_linking(self, app: App, linking: Linking) -> None:
+        level = _LINKING_LEVELS.get(linking.verdict)
+        if level is not None and linking.is_news:
+            fields: dict[str, str | int | float | bool] = {
+                "app_id": app.app_id,
+                "user_id": linking.user_id,
+                "other_user_id": linking.other_user_id,
+                "merge_id": linking.merge_id,
+                "ended_sessions": linking.ended_sessions,
+            }
+            self._observer.event(Event(f"user.{linking.verdict}", level=level, fields=fields))
 
     async def _release(self, app: App, code_hash: bytes) -> None:
         try:
