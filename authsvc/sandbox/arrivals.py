@@ -52,6 +52,8 @@ class Arrivals:
         self._kept: deque[Arrival] = deque(maxlen=kept)
         self._counts: Counter[str] = Counter()
         self._total = 0
+        self.era = 0
+        """How often everything was forgotten: numbers of two eras are not comparable."""
 
     @property
     def forgotten(self) -> int:
@@ -134,6 +136,7 @@ class Arrivals:
         """
         Forgets everything and starts numbering anew.
         """
+        self.era += 1
         self._kept.clear()
         self._counts.clear()
         self._total = 0

@@ -185,6 +185,7 @@ class Control:
                 "counts": counts,
                 "requests": [_arrival(arrival) for arrival in selected],
                 "forgotten": arrivals.forgotten,
+                "era": arrivals.era,
             }
         )
 

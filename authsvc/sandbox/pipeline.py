@@ -16,13 +16,12 @@ from aiohttp import web
 
 from authsvc.sandbox import delivery
 from authsvc.sandbox.arrivals import Arrival, Arrivals
-from authsvc.sandbox.cloud import Cloud
 from authsvc.sandbox.endpoints import Call, Endpoint
-from authsvc.sandbox.faults import FAULT_HEADER, BadFault, Fault, FaultPlan, Moment
+from authsvc.sandbox.faults import FAULT_HEADER, BadFault, Fault, Moment
 from authsvc.sandbox.needs import Clock, Entropy
 from authsvc.sandbox.outcomes import Refusal
+from authsvc.sandbox.parts import Parts
 from authsvc.sandbox.replies import BOM, EMPTY, GBK, Reply, encode, error_fields, gateway_page
-from authsvc.sandbox.world import World
 
 Handler = Callable[[web.Request], Coroutine[Any, Any, web.StreamResponse]]
 
@@ -39,21 +38,12 @@ class Pipeline:
     Makes request handlers out of endpoints.
     """
 
-    def __init__(
-        self,
-        *,
-        world: World,
-        cloud: Cloud,
-        plan: FaultPlan,
-        arrivals: Arrivals,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> None:
-        self._world = world
-        self._cloud = cloud
-        self._plan = plan
-        self._arrivals = arrivals
-        self._clock = clock
+    def __init__(self, parts: Parts, *, entropy: Entropy) -> None:
+        self._world = parts.world
+        self._cloud = parts.cloud
+        self._plan = parts.plan
+        self._arrivals = parts.arrivals
+        self._clock = parts.clock
         self._entropy = entropy
 
     def handler(self, endpoint: Endpoint) -> Handler:

@@ -1,8 +1,8 @@
 """
-The sandbox on a socket: application, listener, and the switches that only a server has.
+The sandbox on a socket: the listener, and the switches that only a server has.
 
-Listens where it is told, loopback by default, and connects to nothing. Who may be answered is judged in
-``gate``.
+Listens where it is told, loopback by default, and connects to nothing. What it serves is put together in
+``application``; who may be answered is judged in ``gate``.
 """
 
 import asyncio
@@ -13,31 +13,22 @@ from datetime import timedelta
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from authsvc.sandbox import gate
+from authsvc.sandbox.application import Busy, application
 from authsvc.sandbox.arrivals import Arrivals
-from authsvc.sandbox.cgi_bin import StableToken, Token
 from authsvc.sandbox.clock import SteeredClock
 from authsvc.sandbox.cloud import Cloud
-from authsvc.sandbox.console import Console
-from authsvc.sandbox.control import Control
-from authsvc.sandbox.device import Device
-from authsvc.sandbox.endpoints import Endpoint
 from authsvc.sandbox.faults import Fault, FaultPlan, parse_fault
 from authsvc.sandbox.needs import Clock, Entropy
 from authsvc.sandbox.parts import Parts
 from authsvc.sandbox.people import People
-from authsvc.sandbox.pipeline import Pipeline, record
-from authsvc.sandbox.sns import CodeToSession
+from authsvc.sandbox.port import Port
 from authsvc.sandbox.user_data import Kind, UserData, make_user_data
 from authsvc.sandbox.vectors import self_check
 from authsvc.sandbox.world import World
-from authsvc.sandbox.wxa import ENDPOINTS
 
-_MAX_BODY: Final = 64 * 1024
 _KEEPALIVE: Final = 75.0
-_BIND_TURNS: Final = 1000
 
 
 class SandboxServer:
@@ -68,29 +59,27 @@ class SandboxServer:
         self.clock = SteeredClock(clock)
         self._entropy = entropy
         self._tls = tls
-        self._host = host
-        self._port = port
+        self._port = Port(host, port)
         self._check_host = check_host and gate.is_loopback(host)
         self._runner: web.AppRunner | None = None
         self._site: web.SockSite | None = None
         self._held: socket.socket | None = None
         self._reopening: asyncio.Task[None] | None = None
-        self._busy: set[asyncio.BaseTransport] = set()
+        self._busy = Busy()
 
     @property
     def base_url(self) -> str:
         """
         Where it listens, without a slash at the end. The port is known once started.
         """
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{self._port.authority}"
 
     @property
     def port(self) -> int:
         """
         The port, the chosen one once started.
         """
-        return self._port
+        return self._port.number
 
     async def start(self) -> None:
         """
@@ -103,7 +92,13 @@ class SandboxServer:
         self_check()
         assert self._runner is None, "a sandbox server is started once at a time"
         runner = web.AppRunner(
-            self._application(),
+            application(
+                self._parts(),
+                entropy=self._entropy,
+                check_host=self._check_host,
+                busy=self._busy,
+                switchboard=self,
+            ),
             # aiohttp's access log would write the query, secret included.
             access_log=None,
             # A fault's wait ends when its client goes away.
@@ -114,9 +109,7 @@ class SandboxServer:
         await runner.setup()
         self._runner = runner
         try:
-            listener = self._bind()
-            self._port = listener.getsockname()[1]
-            await self._listen(listener)
+            await self._listen(self._port.bind())
         except BaseException:
             await self.stop()
             raise
@@ -211,7 +204,7 @@ class SandboxServer:
             await self._site.stop()
             self._site = None
             self.close_idle()
-            self._held = await self._hold_port()
+            self._held = await self._port.hold()
         if duration is not None:
             self._reopening = asyncio.create_task(self._accept_after(duration))
 
@@ -230,30 +223,14 @@ class SandboxServer:
         idle = [
             connection.transport
             for connection in (server.connections if server is not None else [])
-            if connection.transport is not None and connection.transport not in self._busy
+            if connection.transport is not None and connection.transport not in self._busy.transports
         ]
         for transport in idle:
             transport.close()
         return len(idle)
 
-    def _application(self) -> web.Application:
-        app = web.Application(
-            middlewares=[self._track, gate.guard(check_host=self._check_host), gate.explain],
-            client_max_size=_MAX_BODY,
-        )
-        app.on_response_prepare.append(gate.mark)
-        pipeline = Pipeline(
-            world=self.world,
-            cloud=self.cloud,
-            plan=self.faults,
-            arrivals=self.arrivals,
-            clock=self.clock,
-            entropy=self._entropy,
-        )
-        endpoints = self._endpoints()
-        for endpoint in endpoints:
-            app.router.add_route("*", endpoint.path, pipeline.handler(endpoint))
-        parts = Parts(
+    def _parts(self) -> Parts:
+        return Parts(
             world=self.world,
             people=self.people,
             cloud=self.cloud,
@@ -261,55 +238,6 @@ class SandboxServer:
             arrivals=self.arrivals,
             clock=self.clock,
         )
-        paths = tuple(endpoint.path for endpoint in endpoints)
-        app.router.add_routes(Control(parts, paths=paths, switchboard=self).routes())
-        app.router.add_routes(Console(parts).routes())
-        app.router.add_routes(Device(parts).routes())
-        app.router.add_route("*", "/{rest:.*}", self._unknown)
-        return app
-
-    def _endpoints(self) -> list[Endpoint]:
-        with_token = [
-            endpoint(world=self.world, people=self.people, cloud=self.cloud) for endpoint in ENDPOINTS
-        ]
-        return [CodeToSession(self.world), Token(self.world), StableToken(self.world), *with_token]
-
-    @web.middleware
-    async def _track(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        transport = request.transport
-        if transport is None:
-            return await handler(request)
-        self._busy.add(transport)
-        try:
-            return await handler(request)
-        finally:
-            self._busy.discard(transport)
-
-    async def _unknown(self, request: web.Request) -> web.StreamResponse:
-        if not request.path.startswith("/sandbox"):
-            arrival = record(request, arrivals=self.arrivals, clock=self.clock)
-            arrival.outcome = "http 404"
-        return gate.error(404, "the sandbox has no such path")
-
-    def _bind(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        bound = socket.socket(family, socket.SOCK_STREAM)
-        try:
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            bound.bind((self._host, self._port))
-        except BaseException:
-            bound.close()
-            raise
-        return bound
-
-    async def _hold_port(self) -> socket.socket:
-        # Bound but not listening: the kernel refuses connections and gives the port to nobody else. Some
-        # loops close the old listener a turn later, so this may have to wait a few.
-        for _ in range(_BIND_TURNS):
-            with suppress(OSError):
-                return self._bind()
-            await _turn()
-        return self._bind()
 
     async def _listen(self, listener: socket.socket) -> None:
         assert self._runner is not None, "listening starts after the runner is set up"
@@ -337,10 +265,3 @@ class SandboxServer:
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
-
-
-async def _turn() -> None:
-    loop = asyncio.get_running_loop()
-    passed = loop.create_future()
-    loop.call_soon(passed.set_result, None)
-    await passed
