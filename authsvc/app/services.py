@@ -6,13 +6,23 @@ from authsvc.app.world import Secrets, World
 from authsvc.domain.apps import AppRegistry
 from authsvc.domain.blind_index import BlindIndex
 from authsvc.ports import Store, WeChat
-from authsvc.rpc import auth_service, key_service, revocation_service, session_service, wechat_service
+from authsvc.rpc import (
+    auth_service,
+    key_service,
+    revocation_service,
+    session_service,
+    user_service,
+    wechat_service,
+)
 from authsvc.rpc.convert import Cursors
 from authsvc.rpc.verdicts import VerdictEncoder
 from authsvc.rpc.wrapper import Service
+from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.login import Logins
+from authsvc.service.people import People
+from authsvc.service.personal_data import PersonalData
 from authsvc.service.phone import Phones
 from authsvc.service.refresh import Refreshes
 from authsvc.service.revoke import Revocations
@@ -50,6 +60,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
     apps, store, keys, tail, unbroken = parts.apps, parts.store, parts.keys, parts.tail, parts.unbroken
     rings = parts.secrets.master.rings()
     sealer = parts.secrets.master.sealer(entropy)
+    index = BlindIndex(rings.blind_index)
     cursors = Cursors(rings.cursor)
     issuer = TokenIssuer(keys=keys, rings=rings, clock=clock, entropy=entropy, issuer=parts.issuer)
     subjects = Subjects(apps=apps, people=store, sessions=store, verifier=parts.verifier, sealer=sealer)
@@ -58,7 +69,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
         people=store,
         wechat=parts.wechat,
         sealer=sealer,
-        index=BlindIndex(rings.blind_index),
+        index=index,
         observer=observer,
         unbroken=unbroken,
     )
@@ -125,10 +136,37 @@ def build_services(parts: Parts) -> dict[str, Service]:
             unbroken=unbroken,
         ),
     )
+    people = People(
+        store=store,
+        tail=tail,
+        sealer=sealer,
+        index=index,
+        clock=clock,
+        observer=observer,
+        unbroken=unbroken,
+    )
+    users = user_service.UserServicer(
+        people=people,
+        personal_data=PersonalData(
+            apps=apps,
+            store=store,
+            people=people,
+            codes=CodeExchange(store=store, wechat=parts.wechat, observer=observer),
+            index=index,
+            tail=tail,
+            entropy=entropy,
+            observer=observer,
+            unbroken=unbroken,
+        ),
+        cursors=cursors,
+        page_ring=rings.cursor,
+        clock=clock,
+    )
     return {
         auth_service.NAME: auth.methods(),
         session_service.NAME: sessions.methods(),
         key_service.NAME: jwks.methods(),
         revocation_service.NAME: revocations.methods(),
         wechat_service.NAME: wechat.methods(),
+        user_service.NAME: users.methods(),
     }

@@ -141,15 +141,14 @@ def split(*, grpc_target: str, merged_user_id: str, surviving_user_id: str, reas
 @grpc_target_option
 def pending(*, grpc_target: str) -> None:
     """List the pairs that wait for a decision (policy "hold"), oldest first, one JSON object a line."""
-    token = ""
+    request = pb.ListPendingMergesRequest(page_size=500)
     while True:
-        request = pb.ListPendingMergesRequest(page_size=500, page_token=token)
-        page = _call(grpc_target, lambda stub, r=request: stub.ListPendingMerges(r, timeout=10))
+        page = _call(grpc_target, lambda stub: stub.ListPendingMerges(request, timeout=10))
         for pair in page.pending_merges:
             _print(pair)
-        token = page.next_page_token
-        if not token:
+        if not page.next_page_token:
             return
+        request.page_token = page.next_page_token
 
 
 @command.command("import")

@@ -14,9 +14,11 @@ from authsvc.domain.errors import AuthError, LoginCodeSpent, StoreUnavailable
 from authsvc.domain.principals import Role
 
 _EDGE, _VERIFIER, _REVOKER, _OPERATOR = Role.EDGE, Role.VERIFIER, Role.REVOKER, Role.OPERATOR
-_USERDATA = Role.USERDATA
+_USERDATA, _USERS = Role.USERDATA, Role.USERS
 # Above what a call to WeChat may take with its retries: this cap is a safety net.
 _WECHAT_DEADLINE = timedelta(seconds=15)
+# A thousand records in one transaction.
+_IMPORT_DEADLINE = timedelta(seconds=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,12 @@ def _of_user(*more: Role, deadline: timedelta = timedelta(seconds=10), idempoten
         oneof="subject",
         cases=MappingProxyType({"access_token": services.union(more), "user": services}),
     )
+
+
+def _of_users(oneof: str = "", *cases: str, deadline: timedelta = timedelta(seconds=10)) -> Policy:
+    """Return the row of an RPC about persons, the same roles for every case."""
+    allowed = _roles(_USERS, _OPERATOR)
+    return Policy(allowed, deadline, oneof=oneof, cases=MappingProxyType(dict.fromkeys(cases, allowed)))
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
@@ -96,6 +104,29 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         ),
         "/authapi.v1.WeChatService/CheckSessionKey": _of_user(deadline=_WECHAT_DEADLINE),
         "/authapi.v1.WeChatService/ResetSessionKey": _of_user(deadline=_WECHAT_DEADLINE, idempotent=False),
+        "/authapi.v1.UserService/GetUser": _of_users(),
+        "/authapi.v1.UserService/FindUser": _of_users(
+            "key", "identity", "union_identity", "external_id", "phone_number"
+        ),
+        "/authapi.v1.UserService/BlockUser": _of_users(),
+        "/authapi.v1.UserService/UnblockUser": _of_users(),
+        "/authapi.v1.UserService/SetUserRoles": _of_users(),
+        "/authapi.v1.UserService/SetExternalId": _of_users(),
+        "/authapi.v1.UserService/MergeUsers": _of_users(),
+        "/authapi.v1.UserService/SplitUser": _of_users(),
+        "/authapi.v1.UserService/ListPendingMerges": _of_users(),
+        "/authapi.v1.UserService/ImportUsers": _of_users(deadline=_IMPORT_DEADLINE),
+        "/authapi.v1.UserService/ExportUser": _of_users(),
+        "/authapi.v1.UserService/EraseUser": Policy(
+            _roles(_EDGE, _USERS, _OPERATOR),
+            _WECHAT_DEADLINE,
+            idempotent=False,
+            oneof="subject",
+            cases=MappingProxyType(
+                {"user_id": _roles(_USERS, _OPERATOR), "code": _roles(_EDGE, _USERS, _OPERATOR)}
+            ),
+            cut_off=LoginCodeSpent,
+        ),
         "/grpc.health.v1.Health/Check": Policy(None),
         "/grpc.health.v1.Health/Watch": Policy(None, None),
         "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Policy(_roles(_OPERATOR), None),

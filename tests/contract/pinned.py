@@ -211,4 +211,4 @@ EDGE_CASES: Final[dict[str, set[str]]] = {
     "GetPhoneNumber": {"access_token"},
     "EraseUser": {"code"},
 }
-NOT_IDEMPOTENT: Final = {"Login", "GetPhoneNumber", "ResetSessionKey"}
+NOT_IDEMPOTENT: Final = {"Login", "GetPhoneNumber", "ResetSessionKey", "EraseUser"}

@@ -15,9 +15,12 @@ from authsvc.domain.sessions import ClientInfo
 from authsvc.keys import DirectoryKeys, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Rings, Sealer, Signer
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
+from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.login import LoginResult, Logins
+from authsvc.service.people import People
+from authsvc.service.personal_data import PersonalData
 from authsvc.service.phone import Phones
 from authsvc.service.refresh import Refreshes, RefreshResult
 from authsvc.service.revoke import Revocations
@@ -83,6 +86,8 @@ class Core:
     user_data: UserDataKeys
     phones: Phones
     session_keys: SessionKeys
+    people: People
+    personal_data: PersonalData
     watches: Watches
     unbroken: Unbroken
     audiences: frozenset[str] = field(default_factory=lambda: frozenset({D1, D2, D3}))
@@ -244,6 +249,16 @@ def assemble(
         observer=observer,
         unbroken=unbroken,
     )
+    index = BlindIndex(rings.blind_index)
+    people = People(
+        store=record,
+        tail=tail,
+        sealer=sealer,
+        index=index,
+        clock=clock,
+        observer=observer,
+        unbroken=unbroken,
+    )
     return Core(
         path=path,
         clock=clock,
@@ -298,6 +313,18 @@ def assemble(
         sessions=Sessions(store=record, verifier=verifier, tail=tail),
         user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
         phones=phones,
+        people=people,
+        personal_data=PersonalData(
+            apps=apps,
+            store=record,
+            people=people,
+            codes=CodeExchange(store=record, wechat=wechat, observer=observer),
+            index=index,
+            tail=tail,
+            entropy=entropy,
+            observer=observer,
+            unbroken=unbroken,
+        ),
         session_keys=SessionKeys(
             subjects=subjects,
             people=record,

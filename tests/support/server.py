@@ -20,7 +20,14 @@ from authapi.v1 import (
 )
 from authsvc.domain.errors import CallerUnauthenticated
 from authsvc.domain.principals import Principal, Role
-from authsvc.rpc import auth_service, key_service, revocation_service, session_service, wechat_service
+from authsvc.rpc import (
+    auth_service,
+    key_service,
+    revocation_service,
+    session_service,
+    user_service,
+    wechat_service,
+)
 from authsvc.rpc.auth_service import AuthServicer
 from authsvc.rpc.convert import Cursors
 from authsvc.rpc.key_service import KeyServicer
@@ -29,6 +36,7 @@ from authsvc.rpc.revocation_service import RevocationServicer
 from authsvc.rpc.server import GrpcServer, GrpcSettings
 from authsvc.rpc.session_service import SessionServicer
 from authsvc.rpc.statuses import DETAILS_KEY
+from authsvc.rpc.user_service import UserServicer
 from authsvc.rpc.verdicts import VerdictEncoder
 from authsvc.rpc.wechat_service import WeChatServicer
 from authsvc.rpc.wrapper import Service, Wrapper
@@ -134,6 +142,13 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
         revocation_service.NAME: RevocationServicer(watches=core.watches, cursors=cursors).methods(),
         wechat_service.NAME: WeChatServicer(
             user_data=core.user_data, phones=core.phones, session_keys=core.session_keys
+        ).methods(),
+        user_service.NAME: UserServicer(
+            people=core.people,
+            personal_data=core.personal_data,
+            cursors=cursors,
+            page_ring=core.rings.cursor,
+            clock=core.clock,
         ).methods(),
     }
 
