@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from authsvc.domain.access_token import InactiveReason
+from authsvc.status import BY_REASON
 from tests.conformance.vectors.__main__ import FOLDER
+from tests.conformance.vectors.behaviour import ACTIONS
 from tests.conformance.vectors.files import FILES, text_of
 
 Json = dict[str, Any]
@@ -82,6 +84,25 @@ def test_there_are_as_many_cases_as_promised() -> None:
     """
     assert committed("tokens.json")["count"] >= 150
     assert committed("sequences.json")["count"] >= 25
+
+
+def test_the_client_knows_what_to_do_about_every_reason_it_can_meet() -> None:
+    """
+    The table of actions has every reason of the server's table but those that only back ends meet.
+    """
+    others = {
+        "TOKEN_INVALID",
+        "TOKEN_INSUFFICIENT",
+        "SESSION_KEY_STALE",
+        "USER_DATA_INVALID",
+        "NOT_FOUND",
+        "CURSOR_EXPIRED",
+        "WATCHER_TOO_SLOW",
+        "EXTERNAL_ID_TAKEN",
+        "MERGE_IMPOSSIBLE",
+    }
+
+    assert BY_REASON.keys() - others == ACTIONS.keys()
 
 
 def test_no_private_key_is_committed() -> None:

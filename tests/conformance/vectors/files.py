@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 
 from tests.conformance.vectors import (
+    behaviour,
     cases_claims,
     cases_keys,
     cases_order,
@@ -70,7 +71,25 @@ def stories() -> Json:
     return {"format": FORMAT, "count": len(cases), "key_sets": key_sets, "tokens": tokens, "cases": cases}
 
 
-FILES: dict[str, Callable[[], Json]] = {"tokens.json": tokens, "sequences.json": stories}
+_BEHAVIOUR: tuple[Callable[[], Iterator[Json]], ...] = (
+    behaviour.logins,
+    behaviour.refreshes,
+    behaviour.ends,
+    behaviour.others,
+)
+
+
+def client_behaviour() -> Json:
+    """Return `client-behaviour.json`."""
+    cases = list(chain.from_iterable(make() for make in _BEHAVIOUR))
+    return {"format": FORMAT, "count": len(cases), "cases": cases}
+
+
+FILES: dict[str, Callable[[], Json]] = {
+    "tokens.json": tokens,
+    "sequences.json": stories,
+    "client-behaviour.json": client_behaviour,
+}
 
 
 def text_of(content: Json) -> str:
