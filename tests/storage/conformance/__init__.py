@@ -7,12 +7,17 @@ nothing else of it.
 
 from tests.storage.conformance.apps import TestAppEndings
 from tests.storage.conformance.codes import TestLoginCodes
+from tests.storage.conformance.decisions import TestDecisions
 from tests.storage.conformance.delivery import TestDelivery
 from tests.storage.conformance.endings import TestSessionEndings
+from tests.storage.conformance.holding import TestHolding
 from tests.storage.conformance.identities import TestIdentities
+from tests.storage.conformance.linking import TestLinking, TestLinkingTheBlocked
 from tests.storage.conformance.listings import TestListings
 from tests.storage.conformance.log import TestLog
 from tests.storage.conformance.logins import TestLogins
+from tests.storage.conformance.merge_races import TestMergeRaces
+from tests.storage.conformance.merges import TestMerges
 from tests.storage.conformance.personal_data import (
     TestErasure,
     TestFinding,
@@ -29,6 +34,7 @@ from tests.storage.conformance.retention import (
     TestSessionRetention,
 )
 from tests.storage.conformance.signing_keys import TestSigningKeys
+from tests.storage.conformance.splits import TestSplits
 from tests.storage.conformance.users import TestUserEndings
 
 __all__ = [
@@ -36,15 +42,21 @@ __all__ = [
     "TestCodeRetention",
     "TestCompaction",
     "TestCounting",
+    "TestDecisions",
     "TestDelivery",
     "TestErasure",
     "TestFinding",
+    "TestHolding",
     "TestIdentities",
     "TestImports",
+    "TestLinking",
+    "TestLinkingTheBlocked",
     "TestListings",
     "TestLog",
     "TestLoginCodes",
     "TestLogins",
+    "TestMergeRaces",
+    "TestMerges",
     "TestPhones",
     "TestRaces",
     "TestRefreshes",
@@ -52,5 +64,6 @@ __all__ = [
     "TestSessionEndings",
     "TestSessionRetention",
     "TestSigningKeys",
+    "TestSplits",
     "TestUserEndings",
 ]
