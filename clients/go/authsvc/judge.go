@@ -88,6 +88,9 @@ func (j *judge) check(ctx context.Context, token string, required []Requirement,
 		}
 		var err error
 		if believed, err = j.believe(ctx, &parsed, arrived, waits); err != nil {
+			if waits && j.policy == AskServer && j.keys.now.Load() == nil && err == unavailables[CauseUnknownKey] {
+				return j.askBlindly(ctx, token, &parsed.claims, required)
+			}
 			return nil, err
 		}
 		believed.cost = len(token) + entryOverhead
@@ -218,6 +221,17 @@ func (j *judge) askServer(ctx context.Context, text string, claims *Claims, requ
 	}
 }
 
+// askBlindly is for a verifier that never had any keys: what the server calls active is authentic, so its claims are.
+func (j *judge) askBlindly(ctx context.Context, text string, claims *Claims, required []Requirement) (*Claims, error) {
+	if err := j.askServer(ctx, text, claims, required, CauseUnknownKey); err != nil {
+		return nil, err
+	}
+	if refusal := insufficient(claims, j.audiences, required); refusal != nil {
+		return nil, refusal
+	}
+	return claims, nil
+}
+
 // audienceToAsk returns an audience of the demand, one that the token has if there is one: the verdict on scopes and
 // roles is made here, the server is asked for what only it knows.
 func audienceToAsk(claims *Claims, own []string, required []Requirement) string {
@@ -238,13 +252,31 @@ func audienceToAsk(claims *Claims, own []string, required []Requirement) string 
 	return ""
 }
 
-// insufficient judges what this call asks for; never remembered as a verdict.
+// insufficient judges what this call asks for, one of the verifier's audiences unless others are required; never
+// remembered as a verdict.
 func insufficient(claims *Claims, audiences []string, required []Requirement) *Refusal {
-	own, missing := true, Reason(0)
+	if !RequiresAudience(required) && !containsAny(claims.Audiences, audiences) {
+		return refusals[WrongAudience]
+	}
+	return unmet(claims, required)
+}
+
+// RequiresAudience reports whether an Audience is among the requirements, which then counts instead of a verifier's own.
+func RequiresAudience(required []Requirement) bool {
+	for i := range required {
+		if required[i].kind == needAudience {
+			return true
+		}
+	}
+	return false
+}
+
+// unmet returns the first reason in the contract's order: audience, scope, role.
+func unmet(claims *Claims, required []Requirement) *Refusal {
+	missing := Reason(0)
 	for i := range required {
 		switch values := required[i].values; required[i].kind {
 		case needAudience:
-			own = false
 			if !containsAny(claims.Audiences, values) {
 				return refusals[WrongAudience]
 			}
@@ -257,9 +289,6 @@ func insufficient(claims *Claims, audiences []string, required []Requirement) *R
 				missing = MissingRole
 			}
 		}
-	}
-	if own && !containsAny(claims.Audiences, audiences) {
-		return refusals[WrongAudience]
 	}
 	if missing != 0 {
 		return refusals[missing]

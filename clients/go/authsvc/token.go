@@ -59,6 +59,15 @@ func (c *Claims) HasScope(scope string) bool { return contains(c.Scopes, scope) 
 // HasRole reports whether the token carries a role.
 func (c *Claims) HasRole(role string) bool { return contains(c.Roles, role) }
 
+// Meets returns nil if the token allows what is required, else a *Refusal: for a handler that finds out what it needs
+// while it works.
+func (c *Claims) Meets(required ...Requirement) error {
+	if refusal := unmet(c, required); refusal != nil {
+		return refusal
+	}
+	return nil
+}
+
 // parsedToken is a well-formed token, not yet believed.
 type parsedToken struct {
 	header header

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -196,19 +197,24 @@ func (v *Verifier) askServer(ctx context.Context, token, audience string) (answe
 	if clock.Elapsed() < time.Duration(v.notBefore.Load()) {
 		return answer{}, errNoBetter
 	}
+	began := clock.Elapsed()
 	response, err := v.ask.ask(ctx, &authapiv1.VerifyTokenRequest{AccessToken: token, Audience: audience})
 	if err != nil {
 		return answer{}, err
 	}
-	said, err := readAnswer(response)
+	said, err := readAnswer(response, clock.Elapsed()-began)
 	if err == nil && said.age > v.judge.hardBound {
 		v.notBefore.Store(int64(clock.Elapsed() + uselessPause))
 	}
 	return said, err
 }
 
-func readAnswer(response *authapiv1.VerifyTokenResponse) (answer, error) {
-	said := answer{age: max(response.GetAge().AsDuration(), 0)}
+// readAnswer reads a verdict whose call took a while; one that does not say its age is older than every bound.
+func readAnswer(response *authapiv1.VerifyTokenResponse, took time.Duration) (answer, error) {
+	said := answer{age: math.MaxInt64}
+	if age := response.GetAge(); age != nil {
+		said.age = max(age.AsDuration(), 0) + took
+	}
 	switch outcome := response.GetOutcome().(type) {
 	case *authapiv1.VerifyTokenResponse_Active:
 		return said, nil
