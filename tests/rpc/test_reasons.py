@@ -10,6 +10,7 @@ import pytest
 
 from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1 import error_reason_pb2, session_service_pb2, types_pb2
+from authapi.v1 import user_service_pb2 as users_pb
 from authsvc.domain.cursors import Cursor, seal_cursor
 from authsvc.domain.login_code import hash_code
 from authsvc.domain.users import Block
@@ -153,6 +154,20 @@ async def no_user(running: Running) -> Awaitable[Any]:
     return running.auth.Revoke(pb.RevokeRequest(user=pb.UserTarget(user_id="A" * 22)))
 
 
+async def taken_external_id(running: Running) -> Awaitable[Any]:
+    core = running.core
+    first = (await core.login("alice")).opened.user.user_id
+    other = (await core.login("bob")).opened.user.user_id
+    await core.people.set_external_id(first, "crm-1", by="op")
+    return running.users.SetExternalId(users_pb.SetExternalIdRequest(user_id=other, external_id="crm-1"))
+
+
+async def merge_with_oneself(running: Running) -> Awaitable[Any]:
+    core = running.core
+    first = (await core.login("alice")).opened.user.user_id
+    return running.users.SplitUser(users_pb.SplitUserRequest(merged_user_id=first))
+
+
 async def old_cursor(running: Running) -> Awaitable[Any]:
     value = seal_cursor(Cursor(b"12345678", 0), ring=running.core.rings.cursor)
     return running.auth.VerifyToken(pb.VerifyTokenRequest(at_least=types_pb2.Cursor(value=value)))
@@ -201,6 +216,8 @@ CASES = [
     Case("CALLER_FORBIDDEN", forbidden),
     Case("NOT_FOUND", no_session, {"what": "session"}),
     Case("NOT_FOUND", no_user, {"what": "user"}),
+    Case("EXTERNAL_ID_TAKEN", taken_external_id),
+    Case("MERGE_IMPOSSIBLE", merge_with_oneself),
     Case("CURSOR_EXPIRED", old_cursor),
     Case("INTERNAL", faulty("errcode;99999")),
 ]

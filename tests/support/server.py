@@ -16,6 +16,7 @@ from authapi.v1 import (
     key_service_pb2_grpc,
     revocation_service_pb2_grpc,
     session_service_pb2_grpc,
+    user_service_pb2_grpc,
     wechat_service_pb2_grpc,
 )
 from authsvc.domain.errors import CallerUnauthenticated
@@ -100,6 +101,10 @@ class Running:
     @property
     def wechat(self) -> "wechat_service_pb2_grpc.WeChatServiceAsyncStub":
         return wechat_service_pb2_grpc.WeChatServiceStub(self.channel)
+
+    @property
+    def users(self) -> "user_service_pb2_grpc.UserServiceAsyncStub":
+        return user_service_pb2_grpc.UserServiceStub(self.channel)
 
     async def raw(
         self, path: str, request: bytes = b"", *, metadata: Iterable[tuple[str, str]] = ()
