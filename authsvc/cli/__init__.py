@@ -19,7 +19,7 @@ _COMMANDS = {
     "dev": ("dev", "Everything on this machine: embedded database, WeChat sandbox, gRPC server, HTTP edge."),
     "doctor": ("doctor", "Look for what is wrong with the configuration, the database or a running service."),
     "edge": ("edge", "Run the HTTP edge."),
-    "keys": ("keys", "Generate or list keys."),
+    "keys": ("keys", "Generate or list keys, or rotate the sealing key."),
     "migrate": ("migrate", "Bring the database to this release's schema."),
     "restore": ("restore", "Put a backup in the place of the database."),
     "sandbox": ("sandbox", "Run the WeChat sandbox alone."),

@@ -1,17 +1,24 @@
-"""`authsvc keys`: make and list key material."""
+"""`authsvc keys`: make and list key material, and bring what is sealed under the newest master key."""
 
+import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
+from authsvc.cli.material import configured_database, configured_secrets
+from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.resealing import Outcome, reseal_all
+from authsvc.domain.errors import StoreUnavailable
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
+from authsvc.storage import SchemaNotCurrent, open_store
 from authsvc.system import SystemClock, SystemEntropy
 
 
 @click.group("keys")
 def command() -> None:
-    """Generate or list keys."""
+    """Generate or list keys, or rotate the sealing key."""
 
 
 @command.command("generate")
@@ -61,3 +68,35 @@ def list_keys(*, directory: str) -> None:
     for key in keys:
         row = {"kid": key.kid, "alg": key.alg, "created_at": key.created_at.isoformat()}
         click.echo(json.dumps(row))
+
+
+@command.command("rotate-sealing")
+@settings_options("env")
+def rotate_sealing(**given: Any) -> None:
+    """
+    Bring session keys and bound phone numbers under the first key of AUTHSVC_MASTER_KEYS, while servers run.
+
+    First give every server the new key in front of the old ones, then run this. It may be stopped and run again.
+    Prints how many were brought over; exits 1 if some open with no key of the ring (they are left as they are).
+    """
+    settings = read_settings(given)
+    master = configured_secrets(settings).master
+    database = configured_database(settings)
+
+    async def main() -> Outcome:
+        entropy = SystemEntropy()
+        store = await open_store(database, clock=SystemClock(), entropy=entropy)
+        try:
+            return await reseal_all(
+                store, master, entropy=entropy, told=lambda looked: click.echo(f"{looked:,} rows", err=True)
+            )
+        finally:
+            await store.close()
+
+    try:
+        outcome = asyncio.run(main())
+    except (SchemaNotCurrent, StoreUnavailable, ValueError, OSError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(json.dumps({"resealed": outcome.resealed, "unopenable": outcome.unopenable}))
+    if outcome.unopenable:
+        raise SystemExit(1)

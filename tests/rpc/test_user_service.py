@@ -9,6 +9,7 @@ import pytest
 
 from authapi.v1 import auth_service_pb2 as auth_pb
 from authapi.v1 import user_service_pb2 as pb
+from authapi.v1.types_pb2 import ClientInfo
 from authsvc.rpc.convert import timestamp
 from tests.support.core import D1, D2
 from tests.support.server import CALLER, Running, refused
@@ -225,7 +226,7 @@ async def test_the_export_is_whole_and_holds_no_key(running: Running) -> None:
     code = running.core.code()
     login = await running.auth.Login(
         auth_pb.LoginRequest(
-            app_id=D1, mini_program_code=code, client={"device_id": "device-1", "ip": "203.0.113.9"}
+            app_id=D1, mini_program_code=code, client=ClientInfo(device_id="device-1", ip="203.0.113.9")
         )
     )
     export = (await running.users.ExportUser(pb.ExportUserRequest(user_id=login.user_id))).user_json
@@ -274,7 +275,7 @@ async def test_an_erasure_that_was_not_stored_spends_the_code(running: Running) 
 async def test_unknown_users_are_not_found(running: Running) -> None:
     """Whatever is asked about them."""
     nobody = "A" * 22
-    calls = [
+    calls: list[Any] = [
         running.users.GetUser(pb.GetUserRequest(user_id=nobody)),
         running.users.BlockUser(pb.BlockUserRequest(user_id=nobody)),
         running.users.UnblockUser(pb.UnblockUserRequest(user_id=nobody)),
