@@ -80,7 +80,8 @@ def phone_reader(app_id: str) -> Callable[[Fields], PhoneNumber | Unreadable]:
 
 def read_confirmation(answer: Fields) -> bool | Unreadable:
     """Return True for checksession's `errcode` 0, which has to be there: nothing else says yes."""
-    return True if read_errcode(answer.get("errcode", "none")) == 0 else Unreadable("no_errcode")
+    said = answer.get("errcode")
+    return True if said is not None and read_errcode(said) == 0 else Unreadable("no_errcode")
 
 
 def new_key_reader(openid: str) -> Callable[[Fields], NewSessionKey | Unreadable]:

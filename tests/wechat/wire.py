@@ -40,6 +40,12 @@ class Visit:
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
     connection: int
+    body: bytes = b""
+
+    @property
+    def path(self) -> str:
+        """The path of the request target."""
+        return urlsplit(self.target).path
 
     @property
     def target(self) -> str:
@@ -114,7 +120,8 @@ async def serving(behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> As
         try:
             while not writer.is_closing():
                 request = await reader.readuntil(b"\r\n\r\n")
-                visit = Visit(request, reader, writer, connection)
+                body = await reader.readexactly(_content_length(request))
+                visit = Visit(request, reader, writer, connection, body)
                 peer.visits.append(visit)
                 peer.arrived.set()
                 await behave(visit)
@@ -135,6 +142,14 @@ async def serving(behave: Behaviour, *, tls: ssl.SSLContext | None = None) -> As
         for task in list(handlers):
             task.cancel()
         await asyncio.gather(*handlers, return_exceptions=True)
+
+
+def _content_length(request: bytes) -> int:
+    for line in request.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            return int(value)
+    return 0
 
 
 async def be_good(visit: Visit) -> None:
