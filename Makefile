@@ -37,6 +37,10 @@ install: $(VENV)/.dev ## Make .venv with the locked dependencies and the tools
 test-long: install ## Pass the long tests too (crash bursts, slow connections)
 	$(BIN)/python -m pytest -m "long or not long" $(ARGS)
 
+.PHONY: test-clients
+test-clients: install ## Pass each client's tests where its toolchain is, all vectors, and revoke to refusal measured live
+	$(BIN)/python -m clients.conformance.suites
+
 .PHONY: lint
 lint: install ## Check formatting, lint rules and import contracts
 	$(BIN)/ruff format --check .
@@ -63,6 +67,10 @@ gen: ## Generate the Python stubs from protos/
 .PHONY: gen-check
 gen-check: ## Prove that the committed stubs are current
 	protos/generate.sh --check
+
+.PHONY: vectors
+vectors: install ## Judge the conformance vectors anew and write clients/conformance/*.json
+	$(BIN)/python -m tests.conformance.vectors
 
 .PHONY: check
 check: lint types proto-lint gen-check test ## Everything that CI asks for
