@@ -27,7 +27,7 @@ KINDS = (
     Kind("logout", "SESSION_REVOKED", lambda service, login: service.logout(login["access_token"])),
     Kind("session", "SESSION_REVOKED", lambda service, login: service.revoke(session_id=login["session_id"])),
     Kind("user", "USER_REVOKED", lambda service, login: service.revoke(user={"user_id": login["user_id"]})),
-    Kind("app", "APP_REVOKED", lambda service, login: service.revoke(app_id=D1)),
+    Kind("app", "APP_REVOKED", lambda service, _: service.revoke(app_id=D1)),
 )
 
 
