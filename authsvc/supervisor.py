@@ -25,6 +25,8 @@ _START_LIMIT = timedelta(seconds=30)
 _STOP_MARGIN = timedelta(seconds=10)
 _BACK_OFF = tuple(timedelta(seconds=seconds) for seconds in (0.1, 0.5, 1, 2, 5, 10))
 _STABLE_AFTER_S = 60.0
+# Tells a child to read its list of apps again; SIGHUP tells it to leave, because a successor serves beside it.
+RELOAD = signal.SIGUSR1
 
 
 class ChildFailed(OSError):
@@ -119,6 +121,13 @@ class Supervisor:
                     if process.name in names:
                         await self._renew(process)
 
+    def reload(self, names: Sequence[str]) -> None:
+        """Tell these children to read their apps again (`RELOAD`); one that is starting is told as soon as it serves."""
+        for stage in self._stages:
+            for process in stage:
+                if process.name in names:
+                    process.reload()
+
     def kill(self) -> None:
         """End every child at once, also one that is frozen and would not see that we are gone."""
         for stage in self._stages:
@@ -150,13 +159,14 @@ class _Running:
         self._told: weakref.WeakSet[asyncio.subprocess.Process] = weakref.WeakSet()
         self._had: Mapping[str, str] = {}
         self._starts = 0
+        self._reloads = 0
         self._starting = asyncio.Lock()
 
     def given(self) -> dict[str, str]:
         return {ours: self._had[theirs] for theirs, ours in self._child.gives.items()}
 
     async def start(self, folder: Path, addresses: Mapping[str, str]) -> None:
-        child = self._child
+        child, reloads = self._child, self._reloads
         self._starts += 1
         own = folder / f"{child.name}-{self._starts}"
         ready = own.with_suffix(".json")
@@ -182,6 +192,8 @@ class _Running:
         self._had = await self._wait_ready(process, ready)
         self._process = process
         self.serving = Serving(pid=process.pid, addresses=self._had)
+        if self._reloads != reloads:  # asked for while it was reading them
+            self._send_reload(process)
 
     async def keep(self, folder: Path, addresses: Mapping[str, str], announce: Callable[[], None]) -> None:
         failures = 0
@@ -235,6 +247,16 @@ class _Running:
         except TimeoutError:
             process.kill()
             await process.wait()
+
+    def reload(self) -> None:
+        self._reloads += 1
+        if self.serving is not None and self._process is not None:
+            self._send_reload(self._process)
+
+    def _send_reload(self, process: asyncio.subprocess.Process) -> None:
+        if process.returncode is None and process not in self._told:
+            with contextlib.suppress(ProcessLookupError):
+                process.send_signal(RELOAD)
 
     def kill(self) -> None:
         for process in self._all:

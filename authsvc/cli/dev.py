@@ -1,7 +1,7 @@
 """`authsvc dev`: everything in one process and loop, on this machine only."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,10 @@ from authsvc.app import AuthServer, Edge, Secrets, World, build_ops
 from authsvc.cli import walkthrough
 from authsvc.cli.material import make_dev_secrets
 from authsvc.cli.options import misconfigured, read_settings, settings_options
+from authsvc.cli.reloading import AppsReload, Fresh, on_hangup
 from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
 from authsvc.config import ConfiguredApp, Settings, is_loopback
-from authsvc.config.apps import AppsFileProblem, judge_apps
+from authsvc.config.apps import AppsFileProblem, Tables, judge_apps, read_tables
 from authsvc.config.sections import Environment
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer
 from authsvc.sandbox import World as SandboxWorld
@@ -44,6 +45,12 @@ _AUDIENCE_SCOPES = ("profile",)
 )
 @click.option("--app-id", default="", help="With --wechat real: the mini-program's AppID")
 @click.option("--app-secret-file", default="", help="With --wechat real: file that holds its AppSecret")
+@click.option(
+    "--apps-from",
+    default="",
+    metavar="FILE",
+    help="Apps file whose tables add to the built-in apps, or change what they say; SIGHUP reads it again",
+)
 @click.option("--quiet", is_flag=True, help="Print the addresses only, no walk-through")
 @settings_options(
     "grpc_port", "http_port", "sandbox_port", "ops_port", "ready_file", "default_app", "issuer", "language",
@@ -51,7 +58,15 @@ _AUDIENCE_SCOPES = ("profile",)
     drain_wait=0.0, default_app=SANDBOX_APPS[0].app_id,
 )  # fmt: skip
 def command(
-    *, data_dir: str, bind: str, wechat: str, app_id: str, app_secret_file: str, quiet: bool, **given: Any
+    *,
+    data_dir: str,
+    bind: str,
+    wechat: str,
+    app_id: str,
+    app_secret_file: str,
+    apps_from: str,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Run the whole service on this machine: database, WeChat sandbox, gRPC server, HTTP edge, operations."""
     hosts = dict.fromkeys(("grpc_host", "http_host", "ops_host", "sandbox_host"), bind) if bind else {}
@@ -74,6 +89,7 @@ def command(
         secrets=secrets,
         world=world,
         tables=lambda base: _real_app(app_id, app_secret_file) if real else sandbox_tables(base),
+        apps_file=apps_from,
         with_sandbox=not real,
     )
     ready = ReadyFile(settings.ready_file)
@@ -81,6 +97,7 @@ def command(
     async def main(stopping: asyncio.Event) -> None:
         try:
             addresses = await development.start()
+            on_hangup(development.reload, stop=stopping.set)
             settle()
             ready.announce(addresses)
             click.echo(walkthrough.banner(addresses, directory))
@@ -105,7 +122,8 @@ class Development:
         directory: Path,
         secrets: Secrets,
         world: World,
-        tables: "Callable[[str], list[dict[str, Any]]]",
+        tables: Callable[[str], list[dict[str, Any]]],
+        apps_file: str = "",
         with_sandbox: bool = True,
     ) -> None:
         self._settings = settings
@@ -113,7 +131,9 @@ class Development:
         self._secrets = secrets
         self._world = world
         self._tables = tables
+        self._apps_file = apps_file
         self._with_sandbox = with_sandbox
+        self._reload: AppsReload | None = None
         self._stack = AsyncExitStack()
 
     async def start(self) -> dict[str, str]:
@@ -123,6 +143,11 @@ class Development:
         except BaseException:
             await self._stack.aclose()
             raise
+
+    def reload(self) -> None:
+        """Have the apps read again, soon."""
+        if self._reload is not None:
+            self._reload.asked.set()
 
     async def stop(self) -> None:
         """Stop everything. Idempotent."""
@@ -144,17 +169,23 @@ class Development:
                 await sandbox.start()
             self._stack.push_async_callback(sandbox.stop)
             sandbox_url = sandbox.base_url
+
+        def read_apps() -> Fresh:
+            return Fresh(_judge(self._tables(sandbox_url), self._apps_file, sandbox_url, settings))
+
         database = self._directory / "authsvc.db"
         await asyncio.to_thread(migrate, database)
         server = AuthServer(
             settings,
-            apps=_judge(self._tables(sandbox_url), settings),
+            apps=read_apps().apps,
             secrets=self._secrets,
             database=str(database),
             world=world,
         )
         addresses["grpc"] = await server.start()
         self._stack.push_async_callback(server.stop)
+        self._reload = AppsReload(server, read=read_apps, observer=world.telemetry)
+        self._stack.callback(asyncio.ensure_future(self._reload.run()).cancel)
         edge = Edge(settings, target=addresses["grpc"], world=world)
         with listening("the edge", host=settings.http_host, port=settings.http_port):
             addresses["http"] = await edge.start()
@@ -186,8 +217,33 @@ def _real_app(app_id: str, secret_file: str) -> list[dict[str, Any]]:
     return [{"id": app_id, "secret_file": secret_file, "scopes": list(_AUDIENCE_SCOPES)}]
 
 
-def _judge(tables: list[dict[str, Any]], settings: Settings) -> tuple[ConfiguredApp, ...]:
+def _judge(
+    tables: list[dict[str, Any]], apps_file: str, wechat_url: str, settings: Settings
+) -> tuple[ConfiguredApp, ...]:
     try:
-        return judge_apps(tables, environment=settings.env)
+        given, groups = read_tables(apps_file) if apps_file else ((), ())
+        return judge_apps(
+            _with(tables, given, wechat_url=wechat_url), groups=groups, environment=settings.env
+        )
     except AppsFileProblem as problem:
         raise misconfigured(problem.complaints) from None
+
+
+def _with(tables: list[dict[str, Any]], given: Tables, *, wechat_url: str) -> list[dict[str, Any]]:
+    """Return the built-in tables with what the file says of them, then its own, which meet the sandbox by default."""
+    default = {"wechat_url": wechat_url} if wechat_url else {}
+    named = {table["id"]: table for table in tables}
+    changed = {table.get("id"): table for table in given}
+    return [
+        *(_changed(table, changed.get(app_id, {})) for app_id, table in named.items()),
+        *({**default, **table} for table in given if table.get("id") not in named),
+    ]
+
+
+def _changed(table: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in table.items() if name != "secret" or not _names_secret(changes)}
+    return {**own, **changes}
+
+
+def _names_secret(table: Mapping[str, Any]) -> bool:
+    return any(name == "secret" or name.startswith("secret_") for name in table)

@@ -2,18 +2,20 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from authsvc.app import AuthServer, build_ops
-from authsvc.cli.material import Configured, read_configured
+from authsvc.cli.material import read_configured
 from authsvc.cli.options import settings_options
+from authsvc.cli.reloading import AppsReload, Fresh, Reading, differences, on_hangup
 from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, make_world, run, settle
 from authsvc.cli.supervised import run_supervised
-from authsvc.config import Settings
 from authsvc.ops import last_words
+from authsvc.supervisor import RELOAD
 
 SERVER_OPTIONS = (
     "env", "issuer", "log_format", "log_level", "ready_file", "signing_keys_dir", "apps_file", "default_app",
@@ -39,24 +41,27 @@ def command(*, with_edge: bool, tied: bool, ops_socket: str, **given: Any) -> No
     this release's schema (`authsvc migrate`). Binds loopback only while no caller authenticator is configured.
 
     With `--workers N` N processes share the port, and one more watches them, restarts what crashes and answers on
-    the operations port for all; SIGHUP renews them one at a time, with keys and apps read again.
+    the operations port for all. SIGHUP has the apps file read again, without a restart; if keys or settings are
+    others too, `--workers` and `--with-edge` renew the server processes one at a time, and a plain server says so.
     """
     if tied:
         end_with_parent()
     # Everything is judged before anything starts, and also by the parent of supervised processes.
-    settings, parts = read_configured(given)
+    started_with = read_configured(given)
+    settings, _ = started_with
     if not ops_socket and (with_edge or settings.workers > 1):
         run_supervised(
-            settings,
+            started_with,
             worker_words=_words(given, SERVER_OPTIONS),
             edge_words=_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)) if with_edge else None,
-            judge=lambda: read_configured(given),
+            read=lambda: read_configured(given),
         )
     else:
-        _serve(settings, parts, ops_socket=ops_socket)
+        _serve(started_with, read=lambda: read_configured(given), ops_socket=ops_socket)
 
 
-def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
+def _serve(started_with: Reading, *, read: Callable[[], Reading], ops_socket: str) -> None:
+    settings, parts = started_with
     name = Path(ops_socket).stem.rpartition("-")[0] if ops_socket else "server"
     world = make_world(settings, service=name)
     ready = ReadyFile(settings.ready_file)
@@ -70,6 +75,12 @@ def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
     )
     ops = build_ops(settings, world=world, probes=server.probes(), socket=ops_socket)
 
+    def read_apps() -> Fresh:
+        reading = read()
+        return Fresh(reading[1].apps, needs_restart=differences(started_with, reading))
+
+    reload = AppsReload(server, read=read_apps, observer=world.telemetry)
+
     async def main(stopping: asyncio.Event) -> None:
         leaving = asyncio.Event()
 
@@ -77,8 +88,13 @@ def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
             leaving.set()
             stopping.set()
 
+        reloading = asyncio.ensure_future(reload.run())
         if ops_socket:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, leave)
+            loop = asyncio.get_running_loop()
+            loop.add_signal_handler(signal.SIGHUP, leave)
+            loop.add_signal_handler(RELOAD, reload.asked.set)
+        else:
+            on_hangup(reload.asked.set, stop=stopping.set)
         try:
             addresses = {"grpc": await server.start()}
             with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
@@ -90,6 +106,7 @@ def _serve(settings: Settings, parts: Configured, *, ops_socket: str) -> None:
             await stopping.wait()
         finally:
             ready.withdraw()
+            reloading.cancel()
             await server.stop(siblings=leaving.is_set())
             if ops_socket:
                 last_words(ops_socket).write_bytes(world.telemetry.exposition())

@@ -2,7 +2,6 @@
 
 import asyncio
 import functools
-import signal
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -10,8 +9,8 @@ import click
 
 from authsvc.app import build_ops
 from authsvc.cli.options import Misconfigured
+from authsvc.cli.reloading import Reading, differences, on_hangup
 from authsvc.cli.running import ReadyFile, listening, make_world, run
-from authsvc.config import Settings
 from authsvc.ops import Workers
 from authsvc.ports import Event, Observer
 from authsvc.rpc.reservation import Reservation, reserve
@@ -19,22 +18,23 @@ from authsvc.supervisor import Child, Supervisor
 
 
 def run_supervised(
-    settings: Settings,
+    started_with: Reading,
     *,
     worker_words: Sequence[str],
     edge_words: Sequence[str] | None,
-    judge: Callable[[], object],
+    read: Callable[[], Reading],
 ) -> None:
     """
     Run the workers, and the edge if it has *edge_words*, until a signal.
 
-    The words are the options that were given to us; the environment is inherited. *judge* reads what a worker would
+    The words are the options that were given to us; the environment is inherited. *read* returns what a worker would
     be configured with if it were started now, and raises Misconfigured if it could not be.
 
     Raises:
         click.ClickException: a port is taken, or a process does not start (it has said why).
 
     """
+    settings, _ = started_with
     world = make_world(settings, service="supervisor")
     ready = ReadyFile(settings.ready_file)
     workers = [f"worker-{number}" for number in range(settings.workers)]
@@ -85,7 +85,9 @@ def run_supervised(
                 ready.withdraw()
 
             withdrawing = asyncio.ensure_future(withdraw())
-            renewing = asyncio.ensure_future(_renew_on_hangup(judge, supervisor, workers, world.telemetry))
+            renewal = _Renewal(supervisor, workers, started_with=started_with, observer=world.telemetry)
+            on_hangup(renewal.asked.set, stop=stopping.set)
+            renewing = asyncio.ensure_future(renewal.run(read))
             try:
                 await supervisor.run(stopping=stopping, announce=announce)
             finally:
@@ -125,21 +127,39 @@ def _stages(
     return stages
 
 
-async def _renew_on_hangup(
-    judge: Callable[[], object], supervisor: Supervisor, workers: Sequence[str], observer: Observer
-) -> None:
-    hung_up = asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hung_up.set)
-    while True:
-        await hung_up.wait()
-        hung_up.clear()
-        try:
-            # Before the first worker goes: a mistake must not cost any.
-            await asyncio.to_thread(judge)
-            await supervisor.renew(workers)
-        except Misconfigured as problem:
-            fields = {"error": "; ".join(problem.complaints)}
-            observer.event(Event("workers.not_renewed", level="error", fields=fields))
-        except OSError as problem:
-            fields = {"error": str(problem)}
-            observer.event(Event("workers.not_renewed", level="error", fields=fields))
+class _Renewal:
+    """What SIGHUP leads to: other apps are taken by the workers as they are; anything else needs new ones."""
+
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        workers: Sequence[str],
+        *,
+        started_with: Reading,
+        observer: Observer,
+    ) -> None:
+        self._supervisor = supervisor
+        self._workers = workers
+        self._current = started_with
+        self._observer = observer
+        self.asked = asyncio.Event()
+
+    async def run(self, read: Callable[[], Reading]) -> None:
+        while True:
+            await self.asked.wait()
+            self.asked.clear()
+            try:
+                # Before anything is told to anybody: a mistake must not cost a worker, nor any of its apps.
+                reading = await asyncio.to_thread(read)
+                if differences(self._current, reading):
+                    await self._supervisor.renew(self._workers)
+                    self._current = reading
+                else:
+                    self._supervisor.reload(self._workers)
+            except Misconfigured as problem:
+                self._refuse("; ".join(problem.complaints))
+            except OSError as problem:
+                self._refuse(str(problem))
+
+    def _refuse(self, error: str) -> None:
+        self._observer.event(Event("workers.not_renewed", level="error", fields={"error": error}))

@@ -32,7 +32,7 @@ class AppsFileProblem(ValueError):
 Seconds = Annotated[float, Field(gt=0)]
 
 
-class ConfiguredGroup(BaseModel):
+class GroupTable(BaseModel):
     """One `[[groups]]` table: an open-platform account, and what its apps do with a unionid that appears late."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
@@ -41,9 +41,9 @@ class ConfiguredGroup(BaseModel):
     merge: MergePolicy = MergePolicy.AUTO
 
 
-class ConfiguredApp(BaseModel):
+class AppTable(BaseModel):
     """
-    One `[[apps]]` table, and the policy of its group. Durations are seconds.
+    One `[[apps]]` table. Durations are seconds.
 
     Secrets may come from a file, a command or a variable (`secret_file`, `secret_command`, `secret_env`).
     """
@@ -59,7 +59,6 @@ class ConfiguredApp(BaseModel):
     platform_group: str = Field(
         "", max_length=64, description="Open-platform account: apps of one group share users by unionid"
     )
-    merge: MergePolicy = MergePolicy.AUTO  # its group's; a table of an app cannot set it
     phone: PhonePolicy = PhonePolicy.RETURN
     openid_in_token: bool = True
     access_lifetime: Annotated[float, Field(ge=60, le=86400)] = 7200
@@ -78,6 +77,12 @@ class ConfiguredApp(BaseModel):
     wechat_token_authorization: SecretStr | None = None
     wechat_token_command: str = ""
     wechat_cloud: bool = False
+
+
+class ConfiguredApp(AppTable):
+    """An app by its table, with the policy of its group."""
+
+    merge: MergePolicy = MergePolicy.AUTO
 
     def policy(self) -> App:
         """Return what the domain knows of the app. Its default audience is its id."""
@@ -125,6 +130,9 @@ class ConfiguredApp(BaseModel):
         return TokenCommand(self.wechat_token_command) if self.wechat_token_command else None
 
 
+Tables = Sequence[Mapping[str, Any]]
+
+
 def load_apps(
     path: str, *, environment: Environment, allow_hosts: Sequence[str] = ()
 ) -> tuple[ConfiguredApp, ...]:
@@ -133,6 +141,18 @@ def load_apps(
 
     Raises:
         AppsFileProblem: with every complaint at once.
+
+    """
+    apps, groups = read_tables(path)
+    return judge_apps(apps, groups=groups, environment=environment, allow_hosts=allow_hosts)
+
+
+def read_tables(path: str) -> tuple[Tables, Tables]:
+    """
+    Return the `[[apps]]` and the `[[groups]]` tables of the file, not yet judged.
+
+    Raises:
+        AppsFileProblem: it cannot be read, or holds something else.
 
     """
     try:
@@ -145,7 +165,7 @@ def load_apps(
     apps, groups = document.get("apps"), document.get("groups", [])
     if not (_is_tables(apps) and apps and _is_tables(groups)) or not set(document) <= {"apps", "groups"}:
         raise AppsFileProblem(["apps_file: needs [[apps]] tables, may have [[groups]], and nothing else"])
-    return judge_apps(apps, groups=groups, environment=environment, allow_hosts=allow_hosts)
+    return apps, groups
 
 
 def _is_tables(value: object) -> bool:
@@ -153,9 +173,9 @@ def _is_tables(value: object) -> bool:
 
 
 def judge_apps(
-    tables: Sequence[Mapping[str, Any]],
+    tables: Tables,
     *,
-    groups: Sequence[Mapping[str, Any]] = (),
+    groups: Tables = (),
     environment: Environment,
     allow_hosts: Sequence[str] = (),
 ) -> tuple[ConfiguredApp, ...]:
@@ -170,7 +190,7 @@ def judge_apps(
     merges: dict[str, MergePolicy] = {}
     for number, table in enumerate(groups, start=1):
         try:
-            group = ConfiguredGroup.model_validate(table)
+            group = GroupTable.model_validate(table)
         except ValidationError as error:
             complaints.extend(_told(error, f"groups[{number}]"))
             continue
@@ -181,9 +201,9 @@ def judge_apps(
     for number, table in enumerate(tables, start=1):
         label = f"apps[{number}]"
         try:
-            app = _judge_table(table, label=label)
+            app = _judge_table(table, merges, label=label)
             complaints.extend(_complaints(app, environment=environment, allow_hosts=allow_hosts))
-            apps.append(app.model_copy(update={"merge": merges.get(app.platform_group, app.merge)}))
+            apps.append(app)
         except ValidationError as error:
             complaints.extend(_told(error, label))
         except ValueError as error:
@@ -192,8 +212,8 @@ def judge_apps(
     complaints.extend(
         f"apps: {app_id} is listed twice" for app_id in sorted({i for i in ids if ids.count(i) > 1})
     )
-    used = {table.get("platform_group") for table in tables}
-    complaints.extend(f"groups: no app is of {name}" for name in merges if name not in used)
+    named = [table.get("platform_group") for table in tables]
+    complaints.extend(f"groups: no app is of {name}" for name in merges if name not in named)
     if complaints:
         raise AppsFileProblem(complaints)
     return tuple(apps)
@@ -204,10 +224,14 @@ def _told(error: ValidationError, label: str) -> Iterator[str]:
         yield f"{label}.{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
 
 
-def _judge_table(table: Mapping[str, Any], *, label: str) -> ConfiguredApp:
+def _judge_table(table: Mapping[str, Any], merges: Mapping[str, MergePolicy], *, label: str) -> ConfiguredApp:
     if "merge" in table:
         raise ValueError("merge: is the group's; write a [[groups]] table")
-    fields = dict(table)
+    group = table.get("platform_group")
+    fields = {
+        **table,
+        "merge": merges.get(group, MergePolicy.AUTO) if isinstance(group, str) else MergePolicy.AUTO,
+    }
     for name in _SECRETS:
         given = {name + way: fields.pop(name + way, None) for way in _WAYS}
         value = _secret(name, given, label=f"{label}.{name}")

@@ -8,7 +8,8 @@ import pytest
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
-from authsvc.config import ConfiguredApp, Settings
+from authsvc.config import Settings
+from authsvc.config.apps import AppTable, GroupTable
 from authsvc.config.sections import SECTIONS
 from authsvc.config.settings import SECRET_FIELDS
 from authsvc.domain.principals import Role
@@ -53,9 +54,9 @@ def expected(model: type[BaseModel]) -> dict[str, str]:
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_setting_is_listed_once_with_its_default(page: Path) -> None:
     """
-    The page lists each setting, section by section, and each key of an `[[apps]]` table, and nothing else.
+    The page lists each setting, section by section, and each key of an `[[apps]]` and a `[[groups]]` table, and nothing else.
     """
-    models: tuple[type[BaseModel], ...] = (*SECTIONS, ConfiguredApp)
+    models: tuple[type[BaseModel], ...] = (*SECTIONS, AppTable, GroupTable)
     rows = [(name, "required" if default in REQUIRED else default) for name, default, _ in documented(page)]
 
     assert [row for model in models for row in expected(model).items()] == rows
@@ -78,4 +79,4 @@ def test_the_oracle_sees_secrets_and_lists() -> None:
     assert set(Settings.model_fields) == {name for section in SECTIONS for name in section.model_fields}
     assert expected(Settings)["master_keys"] == UNSET
     assert expected(Settings)["local_roles"] == f"`{','.join(role.value for role in Role)}`"
-    assert ConfiguredApp.model_fields["secret"].annotation is SecretStr
+    assert AppTable.model_fields["secret"].annotation is SecretStr

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,11 +64,27 @@ def _authsvc(*words: str, env: Mapping[str, str] | None = None) -> str:
     return result.stdout
 
 
-def write_apps(site: Site, *, wechat_url: str, policy: Policy | None = None) -> None:
-    """List the sandbox's apps in the site's apps file; *policy* adds to or replaces what an app's table says."""
+def write_apps(
+    site: Site,
+    *,
+    wechat_url: str,
+    policy: Policy | None = None,
+    only: Collection[str] = (),
+    groups: Policy | None = None,
+) -> None:
+    """
+    List the sandbox's apps, or *only* some of them, in the site's apps file.
+
+    *policy* adds to or replaces what an app's table says; *groups* are the tables of groups by id.
+    """
     lines = []
+    for group_id, group in (groups or {}).items():
+        table = {"id": group_id, **group}
+        lines += ["[[groups]]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
     for app in SANDBOX_APPS:
-        table: dict[str, object] = {
+        if only and app.app_id not in only:
+            continue
+        table = {
             "id": app.app_id,
             "secret": app.secret,
             "wechat_url": wechat_url,
@@ -76,7 +92,10 @@ def write_apps(site: Site, *, wechat_url: str, policy: Policy | None = None) -> 
         }
         table |= (policy or {}).get(app.app_id, {})
         lines += ["[[apps]]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
-    (site.folder / "apps.toml").write_text("\n".join(lines) + "\n")
+    # All at once: a server may be reading it.
+    draft = site.folder / "apps.draft"
+    draft.write_text("\n".join(lines) + "\n")
+    draft.replace(site.folder / "apps.toml")
 
 
 @contextmanager

@@ -167,6 +167,14 @@ class Service:
             return "active"
         return types_pb2.InactiveReason.Name(response.inactive.reason).removeprefix("INACTIVE_REASON_")
 
+    def grpc_login(self, user: str = "alice", app_id: str = D1, *, phone_code: str = "") -> pb.LoginResponse:
+        """Return a new session, by gRPC."""
+        request = pb.LoginRequest(
+            app_id=app_id, mini_program_code=self.mint(user, app_id), phone_code=phone_code
+        )
+        response: pb.LoginResponse = self.auth.Login(request, timeout=TIMEOUT_S)
+        return response
+
     def grpc_refresh(self, refresh_token: str) -> pb.RefreshTokenResponse:
         request = pb.RefreshTokenRequest(refresh_token=refresh_token)
         response: pb.RefreshTokenResponse = self.auth.RefreshToken(request, timeout=TIMEOUT_S)

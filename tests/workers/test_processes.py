@@ -23,6 +23,12 @@ def everybody_is_back(one: Fleet, *, but: set[int]) -> bool:
     return not one.missing() and not but & set(one.pids)
 
 
+def add_key(one: Fleet) -> None:
+    """Give the site one more signing key: a change that running workers cannot take."""
+    done = command("keys", "generate", "--dir", str(one.site.folder / "keys"), cwd=one.site.folder)
+    assert done.returncode == 0, done.stderr
+
+
 def is_refused(port: int) -> bool:
     try:
         socket.create_connection(("127.0.0.1", port), timeout=5).close()
@@ -192,9 +198,9 @@ def test_the_second_signal_stops_at_once(tmp_path: Path, base: Ground) -> None:
 
 def test_a_hangup_renews_one_after_the_other(tmp_path: Path, base: Ground) -> None:
     """
-    After SIGHUP all workers are others; a client with one connection saw nothing of it, as there was always somebody
-    to serve; what the old ones had counted to their last call is in the sums; and that is no crash. With a
-    configuration that cannot be used nobody goes.
+    After SIGHUP with other keys all workers are others; a client with one connection saw nothing of it, as there was
+    always somebody to serve; what the old ones had counted to their last call is in the sums; and that is no crash.
+    With a configuration that cannot be used nobody goes.
     """
     # An idle synchronous Python client does not read that a server goes away, which costs the whole grace. The long
     # announcement is for stops; a renewal that waited for it would not be done in time.
@@ -207,6 +213,7 @@ def test_a_hangup_renews_one_after_the_other(tmp_path: Path, base: Ground) -> No
             connection
         ) in connections:  # nobody looks at the metrics between these and the end of the old workers
             connection.verdict(token)
+        add_key(one)
         with Steady(one.addresses["grpc"], token) as steady:
             one.process.process.send_signal(signal.SIGHUP)
 
@@ -242,6 +249,7 @@ def test_a_stop_in_the_middle_of_a_renewal_still_drains(tmp_path: Path, base: Gr
             wait_until(
                 lambda: all(one.service.arrived(code) for _, code in logins), what="WeChat has the codes"
             )
+            add_key(one)
             one.process.process.send_signal(signal.SIGHUP)
             wait_until(lambda: one.pids != old, what="a successor serves")
             assert one.process.stop(signal.SIGTERM) == 0
