@@ -1,5 +1,6 @@
 #!/bin/sh
-# Writes clients/go/authapi/v1 from protos/authapi/v1, or with --check proves that it is current.
+# Writes clients/go/authapi/v1 from protos/authapi/v1 and copies clients/service_config.json, which go:embed reaches
+# only within the module; with --check it proves that both are current.
 #
 #   clients/go/generate.sh [generate|--check]
 #
@@ -59,9 +60,14 @@ if [ "$mode" = --check ]; then
         echo "clients/go/generate.sh: clients/go/authapi/v1 is not what protos/ generates; run it and commit" >&2
         exit 1
     fi
+    if ! cmp "$here/../service_config.json" "$here/authsvc/service_config.json" >&2; then
+        echo "clients/go/generate.sh: clients/go/authsvc/service_config.json is not the shipped one; run it and commit" >&2
+        exit 1
+    fi
     echo "clients/go/authapi/v1 is current"
 else
     rm -rf "$here/authapi/v1"
     mkdir -p "$here/authapi"
     cp -R "$work/out/authapi/v1" "$here/authapi/v1"
+    cp "$here/../service_config.json" "$here/authsvc/service_config.json"
 fi

@@ -53,6 +53,14 @@ func (c *Clock) After(d time.Duration) (<-chan struct{}, func()) {
 	}
 }
 
+// Waiting returns how many timers are set. A Verifier at rest has two: a test that moves the clock in steps should wait
+// for them before each, or a busy machine looks to the verifier like one that slept.
+func (c *Clock) Waiting() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.timers)
+}
+
 // Advance moves both clocks and ends what waited for a time that has passed. A verifier takes one long step for a
 // machine that slept, and opens its stream anew; several short ones are time that passes.
 func (c *Clock) Advance(d time.Duration) {

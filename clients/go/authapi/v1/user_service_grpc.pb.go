@@ -145,11 +145,12 @@ type UserServiceClient interface {
 	//
 	// Callers: edge (subject code only: a fresh login code of the user), users, operator.
 	//
-	// Idempotent: yes for user_id; a code works once.
+	// Idempotent: no. A code works once, and who is erased already is NOT_FOUND.
 	//
-	// Reasons: INVALID_FIELD, NOT_FOUND, LOGIN_CODE_INVALID, LOGIN_CODE_USED, LOGIN_CODE_SPENT, WECHAT_USER_BLOCKED,
-	// WECHAT_THROTTLED, RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED, UNKNOWN_APP, APP_DISABLED,
-	// STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN, INTERNAL.
+	// Reasons: INVALID_FIELD, NOT_FOUND, USER_BLOCKED (code: erasing oneself does not lift a block), LOGIN_CODE_INVALID,
+	// LOGIN_CODE_USED, LOGIN_CODE_SPENT, WECHAT_USER_BLOCKED, WECHAT_THROTTLED, RATE_LIMITED, WECHAT_UNAVAILABLE,
+	// WECHAT_MISCONFIGURED, UNKNOWN_APP, APP_DISABLED, STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN,
+	// INTERNAL.
 	EraseUser(ctx context.Context, in *EraseUserRequest, opts ...grpc.CallOption) (*EraseUserResponse, error)
 }
 
@@ -391,11 +392,12 @@ type UserServiceServer interface {
 	//
 	// Callers: edge (subject code only: a fresh login code of the user), users, operator.
 	//
-	// Idempotent: yes for user_id; a code works once.
+	// Idempotent: no. A code works once, and who is erased already is NOT_FOUND.
 	//
-	// Reasons: INVALID_FIELD, NOT_FOUND, LOGIN_CODE_INVALID, LOGIN_CODE_USED, LOGIN_CODE_SPENT, WECHAT_USER_BLOCKED,
-	// WECHAT_THROTTLED, RATE_LIMITED, WECHAT_UNAVAILABLE, WECHAT_MISCONFIGURED, UNKNOWN_APP, APP_DISABLED,
-	// STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN, INTERNAL.
+	// Reasons: INVALID_FIELD, NOT_FOUND, USER_BLOCKED (code: erasing oneself does not lift a block), LOGIN_CODE_INVALID,
+	// LOGIN_CODE_USED, LOGIN_CODE_SPENT, WECHAT_USER_BLOCKED, WECHAT_THROTTLED, RATE_LIMITED, WECHAT_UNAVAILABLE,
+	// WECHAT_MISCONFIGURED, UNKNOWN_APP, APP_DISABLED, STORE_UNAVAILABLE, CALLER_UNAUTHENTICATED, CALLER_FORBIDDEN,
+	// INTERNAL.
 	EraseUser(context.Context, *EraseUserRequest) (*EraseUserResponse, error)
 	mustEmbedUnimplementedUserServiceServer()
 }
