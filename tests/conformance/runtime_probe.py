@@ -16,10 +16,10 @@ from pathlib import Path
 import google.protobuf
 import grpc
 from google.protobuf.message import Message
-from protobuf_probe import fill
 
 import authapi.v1 as api
 from authsvc_client import Active, SyncVerifier, Verifier
+from tests.contract.protobuf_probe import fill
 
 
 def filled() -> Iterator[tuple[str, Message]]:

@@ -53,7 +53,7 @@ def installed(runtime: str) -> Path:
 
 def probe(runtime: str, *words: str | Path) -> dict[str, object]:
     """Return what the probe saw under this runtime; -S leaves our own environment out."""
-    path = os.pathsep.join(map(str, (installed(runtime), ROOT / "clients/python", ROOT / "tests/contract")))
+    path = os.pathsep.join(map(str, (installed(runtime), ROOT / "clients/python", ROOT)))
     env = {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
     done = run(sys.executable, "-S", HERE / "runtime_probe.py", *words, env=env)
     assert done.returncode == 0, done.stderr
