@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from authsvc.sandbox import DEFAULT_APP_ID, SANDBOX_APPS, SandboxServer
@@ -123,11 +124,56 @@ class Wire:
         headers = {} if fault is None else {"X-Sandbox-Fault": fault}
         return await self.send(login_query(code, app_id=app_id, **changes), headers=headers)
 
+    async def api(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str] | None = None,
+        body: object = None,
+        fault: str | None = None,
+    ) -> Answer:
+        """
+        The answer to a call of an endpoint other than the login; a body is sent as JSON.
+        """
+        target = path + ("?" + urlencode(query) if query else "")
+        headers = {} if fault is None else {"X-Sandbox-Fault": fault}
+        content = b"" if body is None else json.dumps(body).encode()
+        return await self.send(target, method=method, headers=headers, body=content)
+
+    async def token(self, app_id: str = DEFAULT_APP_ID, **changes: object) -> Answer:
+        """
+        The answer of ``/cgi-bin/token``; a change of None leaves the parameter out.
+        """
+        return await self.api("GET", "/cgi-bin/token", query=_credentials(app_id, changes))
+
+    async def stable(self, app_id: str = DEFAULT_APP_ID, **changes: object) -> Answer:
+        """
+        The answer of ``/cgi-bin/stable_token``; a change of None leaves the field out.
+        """
+        return await self.api("POST", "/cgi-bin/stable_token", body=_credentials(app_id, changes))
+
+    async def access_token(self, app_id: str = DEFAULT_APP_ID) -> str:
+        """
+        A token that works.
+        """
+        return str((await self.stable(app_id)).fields["access_token"])
+
     async def control(
         self, method: str, path: str, body: object = None, *, raw: bytes | None = None
     ) -> Answer:
         content = raw if raw is not None else (b"" if body is None else json.dumps(body).encode())
         return await self.send("/sandbox/v1" + path, method=method, body=content)
+
+
+def _credentials(app_id: str, changes: Mapping[str, object]) -> dict[str, Any]:
+    fields = {
+        "appid": app_id,
+        "secret": SECRETS.get(app_id, "5a4d0000ffffffffffffffffffffffff"),
+        "grant_type": "client_credential",
+        **changes,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def raw_request(

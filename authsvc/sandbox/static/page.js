@@ -1,7 +1,10 @@
 // Every value from the sandbox is shown through textContent: app ids, codes and requests come from strangers.
 const api = '/sandbox/v1';
 const $ = (id) => document.getElementById(id);
-const state = { texts: {}, language: 'en', catalogue: {}, apps: [], after: 0, era: null, rows: new Map() };
+const state = {
+  texts: {}, language: 'en', catalogue: {}, apps: [], rules: { faults: [] }, secrets: new Map(),
+  after: 0, era: null, rows: new Map(),
+};
 
 const text = (key) => state.texts[state.language]?.[key] ?? key;
 
@@ -50,6 +53,8 @@ const spelt = (name, parameter) => (name && parameter.trim() ? `${name};${parame
 
 function minted(kind, value) {
   const shown = element('code', value);
+  const label = element('span', text(kind));
+  label.dataset.text = kind;
   const copy = button('copy', async () => {
     try {
       await navigator.clipboard.writeText(value);
@@ -57,7 +62,8 @@ function minted(kind, value) {
       getSelection().selectAllChildren(shown);
     }
   });
-  const item = element('li', [`${text(kind)} `, shown, ' ', copy]);
+  copy.dataset.text = 'copy';
+  const item = element('li', [label, ' ', shown, ' ', copy]);
   item.dataset.kind = kind;
   $('minted').prepend(item);
   while ($('minted').children.length > 20) $('minted').lastChild.remove();
@@ -90,8 +96,9 @@ async function switchOn() {
   }));
 }
 
-function showRules({ faults }) {
-  const items = faults.map((rule) => element('li', [
+function showRules(rules) {
+  state.rules = rules;
+  const items = rules.faults.map((rule) => element('li', [
     element('code', rule.fault), ' · ', rule.app_id ?? text('every_app'), ' · ', rule.path ?? text('every_path'),
     ' · ', rule.remaining === null ? text('until_cleared') : `${rule.remaining} ${text('more_times')}`,
   ]));
@@ -112,12 +119,13 @@ function showApps() {
   const items = state.apps.map((app) => {
     const path = `/apps/${encodeURIComponent(app.app_id)}`;
     const change = (body) => async () => { await call('PUT', path, body); await loadApps(); };
-    const told = element('p', '', { className: 'hint' });
+    const secret = state.secrets.get(app.app_id);
+    const told = element('p', secret ? [`${text('new_secret')} `, element('code', secret)] : '', { className: 'hint' });
     const item = element('li', [
       element('code', app.app_id), ' · ', app.open_platform ?? text('unbound'), element('br'),
       button('rotate_secret', async () => {
-        const { secret } = await call('POST', `${path}/secret`);
-        told.replaceChildren(`${text('new_secret')} `, element('code', secret));
+        state.secrets.set(app.app_id, (await call('POST', `${path}/secret`)).secret);
+        showApps();
       }),
       button('revoke_tokens', async () => {
         const { revoked } = await call('POST', `${path}/revoke-tokens`);
@@ -156,7 +164,7 @@ async function loadSettings() {
 function showRequest(request) {
   const cell = (key, value, properties) => {
     const made = element('td', value ?? '', properties);
-    made.dataset.label = text(key);
+    Object.assign(made.dataset, { key, label: text(key) });
     return made;
   };
   const refused = !['session', 'ok', 'pending'].includes(request.outcome);
@@ -228,8 +236,10 @@ function speak(language) {
   for (const option of document.querySelectorAll('#data-variant option')) {
     option.textContent = `${option.value}: ${text(`variant_${option.value}`)}`;
   }
+  for (const cell of document.querySelectorAll('td[data-key]')) cell.dataset.label = text(cell.dataset.key);
   describe();
   showApps();
+  showRules(state.rules);
 }
 
 async function start() {
