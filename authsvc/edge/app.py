@@ -13,6 +13,7 @@ from authsvc.edge.pages import Health, static_pages
 from authsvc.edge.routing import LEGACY_PATH, FromCall, Handler, Routing, refuse_http
 from authsvc.edge.sessions import Sessions
 from authsvc.edge.settings import EdgeSettings
+from authsvc.edge.users import Users
 from authsvc.edge.verify import Verify
 from authsvc.ports import Clock, Entropy, Observer
 from authsvc.status import BY_REASON
@@ -44,6 +45,7 @@ def create_edge(
     backend = Backend(channel, settings)
     sessions = Sessions(backend, settings)
     verify = Verify(backend)
+    users = Users(backend, settings)
     health = Health(backend)
     routing = Routing(settings=settings, observer=observer, clock=clock, entropy=entropy)
     table: dict[str, tuple[tuple[str, ...], Handler, FromCall]] = {
@@ -52,6 +54,8 @@ def create_edge(
         "/api/v1/logout": (_POST, sessions.logout, from_call),
         "/api/v1/session": (_GET, verify.session, from_verdict_call),
         "/api/v1/verify": (_GET, verify.verify, from_verdict_call),
+        "/api/v1/phone": (_POST, users.phone, from_verdict_call),
+        "/api/v1/user-data/decrypt": (_POST, users.decrypt, from_verdict_call),
         LEGACY_PATH: (_POST, sessions.legacy_login, from_call),
         "/.well-known/jwks.json": (_GET, Jwks(backend, clock).serve, from_call),
         "/healthz": (_GET, health.alive, from_call),

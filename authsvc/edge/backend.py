@@ -22,6 +22,8 @@ from authapi.v1 import (
     LoginResponse,
     SessionServiceAsyncStub,
     SessionServiceStub,
+    WeChatServiceAsyncStub,
+    WeChatServiceStub,
 )
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import from_login, unavailable
@@ -38,6 +40,7 @@ class Backend:
         self.auth: AuthServiceAsyncStub = AuthServiceStub(channel)
         self.sessions: SessionServiceAsyncStub = SessionServiceStub(channel)
         self.keys: KeyServiceAsyncStub = KeyServiceStub(channel)
+        self.wechat: WeChatServiceAsyncStub = WeChatServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self.timeout = settings.call_deadline.total_seconds()
 

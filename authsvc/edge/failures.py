@@ -148,7 +148,7 @@ def from_call(error: grpc.aio.AioRpcError) -> Refused:
 
 def from_verdict_call(error: grpc.aio.AioRpcError) -> Refused:
     """
-    Return what the edge answers where 401 and 403 are verdicts about the user's token (/verify, /session).
+    Return what the edge answers where 401 and 403 are verdicts about the user's token (/verify, /session, /phone, …).
 
     There a refusal of the edge itself as a caller must not read as one of the user, so it is INTERNAL.
     """

@@ -35,6 +35,17 @@ _REFRESH = (
     *_STORE,
     *_CALLER,
 )
+_USER = (
+    "INVALID_FIELD",
+    "TOKEN_INVALID",
+    "NOT_FOUND",
+    "UNKNOWN_APP",
+    "APP_DISABLED",
+    "RATE_LIMITED",
+    "NOT_FRESH",
+    *_STORE,
+)
+_WECHAT = ("WECHAT_THROTTLED", "WECHAT_UNAVAILABLE", "WECHAT_MISCONFIGURED")
 
 
 def build_document() -> Json:
@@ -58,11 +69,12 @@ def build_document() -> Json:
         },
         "tags": [
             {"name": "session", "description": both("Log in, refresh, log out.", "登录、刷新、退出。")},
+            {"name": "user", "description": both("What WeChat knows of the user.", "微信侧的用户信息。")},
             {"name": "gateway", "description": both("For gateways and verifiers.", "供网关与校验方使用。")},
             {"name": "legacy", "description": both("The shape tutorials taught.", "教程中的旧接口。")},
             {"name": "service", "description": both("Document and health.", "文档与健康检查。")},
         ],
-        "paths": _session_paths() | _gateway_paths() | _service_paths(),
+        "paths": _session_paths() | _user_paths() | _gateway_paths() | _service_paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
@@ -147,6 +159,43 @@ def _session_paths() -> Json:
                     ),
                 },
             }
+        },
+    }
+
+
+def _user_paths() -> Json:
+    return {
+        "/api/v1/phone": {
+            "post": _operation(
+                "phone",
+                "user",
+                both(
+                    "Exchange the code of a getPhoneNumber button for the user's number; a code works once.",
+                    "用 getPhoneNumber 按钮的 code 换取用户手机号；code 只能使用一次。",
+                ),
+                body="PhoneRequest",
+                example={"code": "e31968a7"},
+                answer="PhoneResponse",
+                reasons=("PHONE_CODE_INVALID", *_USER, *_WECHAT),
+                bearer="required",
+                large=True,
+            )
+        },
+        "/api/v1/user-data/decrypt": {
+            "post": _operation(
+                "decryptUserData",
+                "user",
+                both(
+                    "Decrypt what wx.getUserInfo and its kin encrypted; log in before asking WeChat for the data.",
+                    "解密 wx.getUserInfo 等接口返回的加密数据；请先登录再向微信获取数据。",
+                ),
+                body="DecryptRequest",
+                example={"encrypted_data": "CiyLU1Aw2Kjv…", "iv": "r7BXXKkLb8qrSNn05n0qiA=="},
+                answer="DecryptResponse",
+                reasons=("USER_DATA_INVALID", "SESSION_KEY_STALE", *_USER),
+                bearer="required",
+                large=True,
+            )
         },
     }
 

@@ -69,6 +69,10 @@ _DEVICE: Mapping[str, Json] = {
 }
 _CODE = _text(both("The code of wx.login, unchanged.", "wx.login 返回的 code，原样传入。"), "0a3Xy…")
 
+_PHONE_CODE = _text(
+    both("The code of a getPhoneNumber button.", "getPhoneNumber 按钮返回的 code。"), "e31968a7"
+)
+
 
 def reason_names() -> list[str]:
     """Return every reason the edge's errors can name."""
@@ -89,10 +93,7 @@ def schemas() -> Json:
                 },
                 "code": _CODE,
                 **_DEVICE,
-                "phone_code": _text(
-                    both("The code of a getPhoneNumber button.", "getPhoneNumber 按钮返回的 code。"),
-                    "e31968a7",
-                ),
+                "phone_code": _PHONE_CODE,
             },
             required=["code"],
         ),
@@ -150,6 +151,54 @@ def schemas() -> Json:
         "LogoutResponse": _object(
             {"ended_sessions": _number(both("How many sessions ended now.", "本次结束的会话数。"), 1)},
             required=["ended_sessions"],
+        ),
+        "PhoneRequest": _object({"code": _PHONE_CODE}, required=["code"]),
+        "PhoneResponse": _object(
+            {
+                "phone_number": _text(
+                    both(
+                        "As WeChat writes it; a number outside China has its country code in front.",
+                        "微信给出的写法；境外号码带国家代码。",
+                    ),
+                    "13800000000",
+                ),
+                "pure_phone_number": _text(both("Without country code.", "不含国家代码。"), "13800000000"),
+                "country_code": _text(both("Digits only.", "仅数字。"), "86"),
+                "bound": {
+                    "type": "boolean",
+                    "description": both(
+                        "True if the number is now kept with the user.", "该号码是否已与用户一起保存。"
+                    ),
+                },
+            },
+            required=["phone_number", "pure_phone_number", "country_code", "bound"],
+        ),
+        "DecryptRequest": _object(
+            {
+                "encrypted_data": _text(
+                    both("encryptedData, exactly as received.", "原样传入 encryptedData。"), "CiyLU1Aw2Kjv…"
+                ),
+                "iv": _text(both("iv, exactly as received.", "原样传入 iv。"), "r7BXXKkLb8qrSNn05n0qiA=="),
+            },
+            required=["encrypted_data", "iv"],
+        ),
+        "DecryptResponse": _object(
+            {
+                "user_data": {
+                    "type": "object",
+                    "description": both(
+                        "The object that WeChat encrypted, watermark included.",
+                        "微信加密的对象，含 watermark。",
+                    ),
+                    "examples": [
+                        {"openId": "oGZUI0…", "watermark": {"timestamp": 1477314187, "appid": "wx…"}}
+                    ],
+                },
+                "encrypted_at": _number(
+                    both("By the watermark", "取自 watermark") + f", {_UNIX}", 1477314187
+                ),
+            },
+            required=["user_data"],
         ),
         "SessionResponse": _object(
             {

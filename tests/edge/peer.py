@@ -22,22 +22,29 @@ from authapi.v1 import (
     Active,
     AuthServiceServicer,
     BatchVerifyTokensResponse,
+    CheckSessionKeyResponse,
+    CheckUserDataSignatureResponse,
     ClientInfo,
     Cursor,
+    DecryptUserDataResponse,
     GetJwksResponse,
+    GetPhoneNumberResponse,
     GetSessionResponse,
     KeyServiceServicer,
     ListSessionsResponse,
     LoginResponse,
     RefreshTokenResponse,
+    ResetSessionKeyResponse,
     RevokeResponse,
     Session,
     SessionServiceServicer,
     TokenPair,
     VerifyTokenResponse,
+    WeChatServiceServicer,
     add_AuthServiceServicer_to_server,
     add_KeyServiceServicer_to_server,
     add_SessionServiceServicer_to_server,
+    add_WeChatServiceServicer_to_server,
 )
 from authsvc.status import BY_REASON
 
@@ -117,7 +124,7 @@ Script = Message | Fault | Callable[[Any], Message | Fault | asyncio.Future[None
 
 
 @dataclass
-class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer):
+class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer, WeChatServiceServicer):
     """`answers` maps an RPC's name to what it answers; `seen` and `metadata` hold what arrived."""
 
     answers: dict[str, Script] = field(default_factory=dict)
@@ -132,6 +139,7 @@ class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer):
         add_AuthServiceServicer_to_server(self, self._server)
         add_SessionServiceServicer_to_server(self, self._server)
         add_KeyServiceServicer_to_server(self, self._server)
+        add_WeChatServiceServicer_to_server(self, self._server)
         self.health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # the stubs lack it
         add_HealthServicer_to_server(self.health, self._server)
         port = self._server.add_insecure_port(self.target or "127.0.0.1:0")
@@ -200,6 +208,27 @@ class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer):
 
     async def ListSessions(self, request: Any, context: Any) -> Any:
         return await self._answer("ListSessions", request, context, ListSessionsResponse())
+
+    async def GetPhoneNumber(self, request: Any, context: Any) -> Any:
+        usual = GetPhoneNumberResponse(
+            phone_number="+4915112345678", pure_phone_number="15112345678", country_code="49", bound=True
+        )
+        return await self._answer("GetPhoneNumber", request, context, usual)
+
+    async def DecryptUserData(self, request: Any, context: Any) -> Any:
+        usual = DecryptUserDataResponse(user_data_json='{"steps": 10000000000000000001}', encrypted_at=at(0))
+        return await self._answer("DecryptUserData", request, context, usual)
+
+    async def CheckUserDataSignature(self, request: Any, context: Any) -> Any:
+        return await self._answer(
+            "CheckUserDataSignature", request, context, CheckUserDataSignatureResponse()
+        )
+
+    async def CheckSessionKey(self, request: Any, context: Any) -> Any:
+        return await self._answer("CheckSessionKey", request, context, CheckSessionKeyResponse())
+
+    async def ResetSessionKey(self, request: Any, context: Any) -> Any:
+        return await self._answer("ResetSessionKey", request, context, ResetSessionKeyResponse())
 
     async def GetJwks(self, request: Any, context: Any) -> Any:
         usual = GetJwksResponse(jwks_json='{"keys":[]}', max_age=Duration(seconds=300))

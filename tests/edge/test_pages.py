@@ -110,6 +110,10 @@ async def test_a_real_reply_has_the_described_fields(world: World) -> None:
         "LoginResponse": (await world.post("/api/v1/login", {"code": "c"})).json,
         "RefreshResponse": (await world.post("/api/v1/refresh", {"refresh_token": "r"})).json,
         "LogoutResponse": (await world.post("/api/v1/logout", {"refresh_token": "r"})).json,
+        "PhoneResponse": (await world.post("/api/v1/phone", {"code": "c"}, headers=bearer)).json,
+        "DecryptResponse": (
+            await world.post("/api/v1/user-data/decrypt", {"encrypted_data": "e", "iv": "i"}, headers=bearer)
+        ).json,
         "Session": session["session"],
         "Claims": session["claims"],
         "Error": (await world.get("/nowhere")).json,

@@ -14,10 +14,18 @@ SECRET = "canary-3f9d"
 
 async def _send_secrets(world: World) -> None:
     head = f"Host: x\r\nAuthorization: Bearer {SECRET}\r\nConnection: close\r\n"
-    body = f'{{"code":"{SECRET}","refresh_token":"{SECRET}","device_name":"{SECRET}"}}'
+    body = f'{{"code":"{SECRET}","refresh_token":"{SECRET}","device_name":"{SECRET}","phone_code":"{SECRET}","encrypted_data":"{SECRET}","iv":"{SECRET}"}}'
     for line in ("GET /api/v1/verify", "GET /api/v1/session", f"GET /{SECRET}?code={SECRET}"):
         await world.raw(f"{line} HTTP/1.1\r\n{head}\r\n".encode())
-    for path in ("/api/v1/login", "/api/v1/refresh", "/api/v1/logout", "/api/login", "/nowhere"):
+    for path in (
+        "/api/v1/login",
+        "/api/v1/refresh",
+        "/api/v1/logout",
+        "/api/v1/phone",
+        "/api/v1/user-data/decrypt",
+        "/api/login",
+        "/nowhere",
+    ):
         for sent in (body, body[:-1]):
             await world.raw(
                 f"POST {path} HTTP/1.1\r\n{head}Content-Length: {len(sent)}\r\n\r\n{sent}".encode()
@@ -43,7 +51,10 @@ async def test_no_secret_reaches_a_log_or_a_report(caplog: pytest.LogCaptureFixt
 
     async with running(prepare=prepare) as world:
         if fault == "grpc":
-            world.peer.answers = dict.fromkeys(("Login", "RefreshToken", "Revoke", "VerifyToken"), broken)
+            world.peer.answers = dict.fromkeys(
+                ("Login", "RefreshToken", "Revoke", "VerifyToken", "GetPhoneNumber", "DecryptUserData"),
+                broken,
+            )
             logging.getLogger("grpc").disabled = True  # the peer's own log is not ours
         if fault == "edge":
             world.peer.answers = {"VerifyToken": _undecodable(), "Login": _undecodable()}
