@@ -8,7 +8,20 @@ import pytest
 
 from authsvc.sandbox import SandboxServer, World
 from tests.fakes import SeededEntropy
+from tests.sandbox.browser import NO_CHROMIUM
 from tests.sandbox.wire import WatchedClock, Wire
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """
+    Whoever reads the end of a run learns that the page was not tried.
+    """
+    skipped = [
+        report for report in terminalreporter.getreports("skipped") if NO_CHROMIUM in str(report.longrepr)
+    ]
+    if skipped:
+        terminalreporter.section("WARNING", red=True)
+        terminalreporter.write_line(f"{NO_CHROMIUM} ({len(skipped)} tests skipped)", red=True, bold=True)
 
 
 @pytest.fixture

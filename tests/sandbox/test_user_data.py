@@ -212,7 +212,14 @@ async def test_over_the_control_api(server: SandboxServer, wire: Wire) -> None:
     data = UserData(**answer.fields)  # type: ignore[arg-type]
     fields = read(data, key, now=0)
     assert (fields["nickName"], fields["shareId"]) == ("Bob", 7)
-    for wrong in ({"kind": "nosuch"}, {"variant": "nosuch"}, {"extra": []}, {"user": "never"}, {"kind": 1}):
+    mistakes: list[dict[str, object]] = [
+        {"kind": "nosuch"},
+        {"kind": 1},
+        {"variant": "nosuch"},
+        {"extra": []},
+        {"user": "never"},
+    ]
+    for wrong in mistakes:
         assert (await wire.control("POST", "/user-data", {**body, **wrong})).status == 400
     listed = (await wire.send("/")).fields["user_data_variants"]
     assert dict(VARIANTS) == listed

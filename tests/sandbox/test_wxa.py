@@ -377,11 +377,12 @@ async def test_a_payment_gives_the_unionid_for_five_minutes(
     By transaction or by merchant's order, for the payer's openid in a bound app only.
     """
 
-    async def ask(app_id: str = D1, **query: object) -> dict[str, object]:
+    async def ask(app_id: str = D1, /, **query: str) -> dict[str, object]:
         token = await wire.access_token(app_id)
-        return (await wire.api("GET", PAID, query={"access_token": token, **query})).fields  # type: ignore[dict-item]
+        return (await wire.api("GET", PAID, query={"access_token": token, **query})).fields
 
-    paid = (await wire.control("POST", "/payments", {"app_id": D1, "user": "ann"})).fields
+    answer = await wire.control("POST", "/payments", {"app_id": D1, "user": "ann"})
+    paid = {name: str(value) for name, value in answer.fields.items()}
     ann = server.world.identity(D1, user="ann")
     for named in (
         {"transaction_id": paid["transaction_id"]},
