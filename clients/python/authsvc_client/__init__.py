@@ -12,6 +12,7 @@ from authsvc_client.blocking import SyncVerifier
 from authsvc_client.connection import MetadataSource, aio_channel, blocking_channel, channel_options
 from authsvc_client.hooks import Hooks
 from authsvc_client.settings import Settings, WhenStale
+from authsvc_client.surface import SyncTokenVerifier, TokenChecker, TokenVerifier
 from authsvc_client.verdicts import (
     Active,
     CannotKnow,
@@ -35,8 +36,11 @@ __all__ = [
     "Position",
     "SessionEndReason",
     "Settings",
+    "SyncTokenVerifier",
     "SyncVerifier",
     "SystemClock",
+    "TokenChecker",
+    "TokenVerifier",
     "Verdict",
     "Verifier",
     "WhenStale",

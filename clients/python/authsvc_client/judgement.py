@@ -4,8 +4,8 @@ The judgement of a token: a pure function of its text, the keys, the revocations
 Reasons come in the order that the contract pins (`authapi.v1.InactiveReason`): the first that holds is told.
 """
 
-from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import NamedTuple
 
 from authsvc_client.revocations import RevocationView, VerifiedToken
 from authsvc_client.settings import LEEWAY_S
@@ -18,8 +18,7 @@ MALFORMED = _REFUSALS[InactiveReason.MALFORMED]
 UNKNOWN_KEY = _REFUSALS[InactiveReason.UNKNOWN_KEY]
 
 
-@dataclass(frozen=True, slots=True)
-class Demand:
+class Demand(NamedTuple):
     """What a call asks of a token beyond being good: the audience, all scopes, all roles."""
 
     audience: str

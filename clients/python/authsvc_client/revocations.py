@@ -50,16 +50,7 @@ class Fact(NamedTuple):
 class VerifiedToken:
     """A token whose signature, type, issuer and lifetime hold: all that is remembered of it."""
 
-    __slots__ = (
-        "active",
-        "expires_at",
-        "kid",
-        "not_before",
-        "position",
-        "session_key",
-        "user_in_app_key",
-        "user_key",
-    )
+    __slots__ = ("active", "expires_at", "kid", "not_before", "position", "session_key")
 
     def __init__(self, active: Active, *, kid: str, not_before: int, expires_at: int, position: int) -> None:
         self.active = active
@@ -69,8 +60,6 @@ class VerifiedToken:
         self.position = position
         raw = session_id_bytes(active.session_id)
         self.session_key = _NO_KEY if raw is None else _session_key(raw)
-        self.user_key = _user_key(active.user_id, "")
-        self.user_in_app_key = _user_key(active.user_id, active.app_id)
 
 
 def _session_key(raw: bytes) -> int:
@@ -204,8 +193,8 @@ class RevocationView:
         if token.session_key != _NO_KEY and (ended := facts.sessions.get(token.session_key)) is not None:
             return Inactive(InactiveReason.SESSION_REVOKED, SessionEndReason(ended.reason))
         if len(facts.users):
-            for key in (token.user_key, token.user_in_app_key):
-                blocked = facts.users.get(key)
+            for app_filter in ("", token.active.app_id):
+                blocked = facts.users.get(_user_key(token.active.user_id, app_filter))
                 if blocked is not None and token.position < blocked.position:
                     return Inactive(InactiveReason.USER_REVOKED, SessionEndReason(blocked.reason))
         if facts.apps:
@@ -224,5 +213,5 @@ class RevocationView:
         facts = self._facts
         yield from facts.sessions.pack(now_s=now_s)
         yield from facts.users.pack(now_s=now_s)
-        for app_id in [app_id for app_id, fact in facts.apps.items() if fact.until_s < now_s]:
+        for app_id in [app_id for app_id, fact in facts.apps.items() if fact.until_s < int(now_s)]:
             del facts.apps[app_id]

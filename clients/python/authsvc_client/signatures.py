@@ -65,7 +65,7 @@ def read_key_set(
     Return the key set of a JWKS document (RFC 7517) and the rules that came with it.
 
     Raises:
-        UnreadableKeys: no usable key is in it, or a rule is missing.
+        UnreadableKeys: it is no key set, or a rule is missing. A set without usable keys is an answer.
 
     """
     try:
@@ -80,8 +80,6 @@ def read_key_set(
         # A second key of the same name would make the verdict a matter of order.
         if key is not None and key.kid not in by_kid:
             by_kid[key.kid] = key
-    if not by_kid:
-        raise UnreadableKeys("no usable key")
     return KeySet(
         by_kid=by_kid,
         withdrawn=frozenset(withdrawn),

@@ -179,9 +179,12 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
 def _text(value: object) -> str:
     if type(value) is not str:
         raise ValueError("not text")
-    if not value.isascii():
-        value.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
-    return value
+    return value if value.isascii() else _encodable(value)
+
+
+def _encodable(text: str) -> str:
+    text.encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
+    return text
 
 
 def _optional_text(value: object) -> str | None:

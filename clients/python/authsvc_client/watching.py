@@ -162,7 +162,7 @@ class Watcher:
             part = message.snapshot_part
             if self._snapshot is None:
                 self._snapshot = Snapshot()
-            self._snapshot.add(map(_fact, part.revocations))
+            self._snapshot.add(map(read_fact, part.revocations))
             for packed in part.sessions:
                 _add_sessions(self._snapshot, packed)
             if not part.last:
@@ -176,7 +176,7 @@ class Watcher:
                 return  # before the snapshot was complete: there is nothing to go on from
             raise _Broken
         if body == "changes":
-            self._view.apply(map(_fact, message.changes.revocations))
+            self._view.apply(map(read_fact, message.changes.revocations))
         if message.complete_through.value:
             self._freshness.confirm(**self._confirmation(message, heard_at))
 
@@ -204,7 +204,7 @@ class Watcher:
         }
 
 
-def _fact(message: Revocation) -> Fact:
+def read_fact(message: Revocation) -> Fact:
     """Convert a revocation; what this release cannot read is of kind UNKNOWN."""
     name = message.WhichOneof("target")
     position = int.from_bytes(message.position, "big")
