@@ -121,7 +121,8 @@ function find(reason) {
  * keep the tokens, try again later).
  *
  * A reason of a newer server is judged by its status (error_reason.proto): 401 needs a tap, because a silent login could
- * undo somebody's decision. A 401 without any reason is not our service's and decides nothing.
+ * undo somebody's decision. A 401 without any reason is not our service's, and CALLER_UNAUTHENTICATED is between the edge
+ * and the service behind it: neither says anything of the session.
  *
  * @param {{reason: string, endReason: string, statusCode: number}} refusal
  * @returns {'silent' | 'tap' | 'keep'}
@@ -132,7 +133,7 @@ function judgeRefresh(refusal) {
     return has(ENDS, refusal.endReason) && ENDS[refusal.endReason].silent ? 'silent' : 'tap'
   }
   if (refusal.reason === 'USER_BLOCKED') return 'tap'
-  return refusal.statusCode === 401 && refusal.reason !== '' ? 'tap' : 'keep'
+  return refusal.statusCode === 401 && refusal.reason !== 'CALLER_UNAUTHENTICATED' ? 'tap' : 'keep'
 }
 
 module.exports = { SERVICE: SERVICE, LOCAL: LOCAL, ENDS: ENDS, find: find, has: has, judgeRefresh: judgeRefresh }

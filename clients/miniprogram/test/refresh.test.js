@@ -143,6 +143,7 @@ for (const reply of [
   { status: 401, body: '<html>' },
   { status: 200, body: { hello: 'portal' } },
   refusal(400, 'APP_DISABLED'),
+  refusal(401, 'CALLER_UNAUTHENTICATED'),
   refusal(503, 'WECHAT_MISCONFIGURED')
 ]) {
   test(`cannot know is never a verdict: ${reply.status} ${JSON.stringify(reply.body).slice(0, 40)}`, async (t) => {

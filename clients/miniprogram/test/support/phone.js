@@ -92,6 +92,11 @@ class Phone {
     this.listeners.show.forEach((listener) => listener())
   }
 
+  /** Let the exchange with this path fail as the platform words it, whatever the server does. */
+  fail(path, errMsg) {
+    for (const exchange of [...this.live]) if (exchange.path === path) exchange.fail(errMsg)
+  }
+
   settle(promise) {
     return this.time.settle(promise)
   }
@@ -209,7 +214,7 @@ class Phone {
       for (const [name, value] of Object.entries(options.data)) url.searchParams.set(name, String(value))
     }
     this.sent.push({ method, url: url.href, headers, body })
-    const exchange = { hangs: false, cut: () => {} }
+    const exchange = { path: url.pathname, hangs: false, cut: () => {} }
     exchange.begin = () => {
       const request = http.request(url, { method, headers, agent: false })
       exchange.cut = () => request.destroy()
