@@ -23,7 +23,7 @@ PHONE = "https://api.weixin.qq.com/wxa/business/getuserphonenumber"
 CHECK = "https://api.weixin.qq.com/wxa/checksession"
 
 
-class Elsewhere(HTTPAdapter):  # type: ignore[misc]  # requests comes without types
+class Elsewhere(HTTPAdapter):
     """
     Requests go to another scheme and host.
     """
