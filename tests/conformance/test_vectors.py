@@ -1,6 +1,7 @@
 """The committed vectors are what the server's code says today, and they cover what they claim to."""
 
 import json
+import re
 from collections import Counter
 from itertools import combinations
 from typing import Any
@@ -114,3 +115,33 @@ def test_no_private_key_is_committed() -> None:
             for jwk in json.loads(key_set["json"]["jwksJson"])["keys"]:
                 secret = {"d", "p", "q", "dp", "dq", "qi", "k"} & jwk.keys()
                 assert secret == ({"k"} if jwk["kty"] == "oct" else set())
+
+
+def test_every_step_of_a_sequence_is_documented() -> None:
+    """
+    Each step is of exactly one kind of the page's table, whose rows all occur in some sequence.
+    """
+    rows = re.findall(r"^\| `([a-z_]+): ", (FOLDER / "README.md").read_text("utf-8"), re.MULTILINE)
+    steps = [step for case in committed("sequences.json")["cases"] for step in case["steps"]]
+    kinds = [set(rows) & step.keys() for step in steps]
+
+    assert {len(kind) for kind in kinds} == {1}
+    assert set().union(*kinds) == set(rows)
+
+
+def test_both_languages_of_the_page_have_the_same_shape() -> None:
+    """
+    Headings, rows of tables and blocks of code are as many in English as in Chinese.
+    """
+
+    def shape(name: str) -> tuple[list[str], int, list[str]]:
+        text = (FOLDER / name).read_text("utf-8")
+        prose = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+        blocks = re.findall(r"^```json\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+        return (
+            re.findall(r"^(#+) ", prose, re.MULTILINE),
+            len(re.findall(r"^\|", prose, re.MULTILINE)),
+            blocks,
+        )
+
+    assert shape("README.md") == shape("README.zh-CN.md")
