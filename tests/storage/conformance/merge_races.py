@@ -7,9 +7,11 @@ from sqlalchemy import select
 
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Merged
-from authsvc.storage.schema import merges, user_aliases, users
+from authsvc.storage.schema import identities, merges, user_aliases, users
 from tests.storage.conformance.people import holdings, merge, user_of
-from tests.storage.conformance.world import APP, SIBLING, World
+from tests.storage.conformance.world import APP, SIBLING, UNBOUND, World
+
+STANDING = select(users.c.user_id).where(users.c.user_id.not_in(select(user_aliases.c.alias_id)))
 
 
 class TestMergeRaces:
@@ -79,6 +81,45 @@ class TestMergeRaces:
             else:
                 assert login.session.user_id == one.user.user_id
                 assert await world.reason(login) is None
+
+    async def test_newcomers_beside_a_merge_join_who_stands(self, world: World) -> None:
+        """An identity seen for the first time while the owner of its unionid is merged away is the survivor's."""
+        replica = await world.replica()
+        for number in range(10):
+            one = await world.login(f"a{number}")
+            two = await world.login(f"b{number}", app=SIBLING, unionid=f"u{number}")
+            merging = asyncio.create_task(
+                replica.merge_users(one.user.user_id, two.user.user_id, by="op", reason="")
+            )
+            await asyncio.gather(
+                *(
+                    world.login(f"c{number}-{each}", app=SIBLING, unionid=f"u{number}", store=store)
+                    for each, store in enumerate((world.store, replica) * 3)
+                )
+            )
+            await merging
+            owners = {row.user_id for row in world.backend.look(select(identities))}
+            assert owners <= {row.user_id for row in world.backend.look(STANDING)}
+
+    async def test_late_unionids_beside_other_merges_move_only_who_stands(self, world: World) -> None:
+        """Two users meet by a late unionid while an operator merges each of them with a third one."""
+        replica = await world.replica()
+        for number in range(10):
+            one = await world.login(f"a{number}")
+            two = await world.login(f"b{number}", app=SIBLING, unionid=f"u{number}")
+            third = await world.login(f"c{number}", app=UNBOUND)
+            await asyncio.gather(
+                world.login(f"a{number}", unionid=f"u{number}"),
+                replica.merge_users(third.user.user_id, one.user.user_id, by="op", reason=""),
+                replica.merge_users(third.user.user_id, two.user.user_id, by="op", reason=""),
+            )
+            assert {(await user_of(world, login)).user_id for login in (one, two)} == {third.user.user_id}
+        owners = {row.user_id for row in world.backend.look(select(identities))}
+        assert len(owners) == 10
+        assert owners <= {row.user_id for row in world.backend.look(STANDING)}
+        aliases = world.backend.look(select(user_aliases))
+        assert {row.user_id for row in aliases} == owners
+        assert len(aliases) == 20
 
     async def test_revocations_beside_a_merge_reach_the_person(self, world: World) -> None:
         """Whichever comes first, a revocation by either id leaves no session that was there before."""
