@@ -8,7 +8,7 @@ import pytest
 
 from authsvc.config import AppsFileProblem, ConfiguredApp, Environment, load_apps
 from authsvc.config.apps import judge_apps
-from authsvc.wechat.settings import OFFICIAL_HOSTS
+from authsvc.wechat.settings import OFFICIAL_HOSTS, TokenCommand, TokenUrl
 
 CANARY = "canary-secret-0123456789"
 GOOD = {"id": "wx1", "secret": CANARY}
@@ -151,3 +151,112 @@ def test_outside_prod_any_wechat_may_be_named(environment: Environment) -> None:
     table = {"id": "wx00000000000000d1", "secret": "s", "wechat_url": "http://127.0.0.1:8090"}
 
     assert judge(table, environment=environment)[0].id == "wx00000000000000d1"
+
+
+def test_secrets_come_in_four_ways_each(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    The next secret and the header of the token's keeper as well as the secret: value, file, command or variable.
+    """
+    file = tmp_path / "secret"
+    file.write_text(f"{CANARY}\n")
+    monkeypatch.setenv("SOME_SECRET", CANARY)
+    for way, value in (
+        ("", CANARY),
+        ("_file", str(file)),
+        ("_command", f"cat {file}"),
+        ("_env", "SOME_SECRET"),
+    ):
+        table = {
+            "id": "wx1",
+            "secret": "now",
+            f"next_secret{way}": value,
+            "wechat_token_url": "https://tokens.example/x",
+            f"wechat_token_authorization{way}": value,
+        }
+        (app,) = judge(table)
+        wechat = app.wechat()
+        assert wechat.next_secret == CANARY
+        assert wechat.token_source == TokenUrl("https://tokens.example/x", CANARY)
+        assert CANARY not in repr(app) + repr(wechat) + repr(wechat.token_source)
+    assert judge({"id": "wx1", "secret_env": "SOME_SECRET"})[0].secret.get_secret_value() == CANARY
+
+
+def test_policies_of_apps_and_of_their_groups() -> None:
+    """
+    `phone` is the app's; `merge` is its group's, and a group without a table merges by itself.
+    """
+    tables = [
+        {"id": "wx1", "secret": "s", "platform_group": "held", "phone": "bind"},
+        {"id": "wx2", "secret": "s", "platform_group": "other"},
+        {"id": "wx3", "secret": "s"},
+    ]
+    apps = judge_apps(tables, groups=[{"id": "held", "merge": "hold"}], environment=Environment.PROD)
+    policies = [app.policy() for app in apps]
+
+    assert [policy.merge_policy.value for policy in policies] == ["hold", "auto", "auto"]
+    assert [policy.phone.value for policy in policies] == ["bind", "return", "return"]
+
+
+def test_the_access_token_may_be_kept_elsewhere() -> None:
+    """
+    By a command, or by the side-car of WeChat's cloud, which is the one thing that is spoken to in plain HTTP.
+    """
+    (by_command,) = judge({**GOOD, "wechat_token_command": "print-token --app wx1"})
+    (in_cloud,) = judge({**GOOD, "wechat_cloud": True, "wechat_url": "http://api.weixin.qq.com"})
+
+    assert by_command.wechat().token_source == TokenCommand("print-token --app wx1")
+    assert in_cloud.wechat().cloud
+    assert in_cloud.wechat().token_source is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"next_secret": CANARY}, "next_secret is the secret itself"),
+        ({"next_secret": "x", "next_secret_env": "NOT_SET_ANYWHERE"}, "give it in one way"),
+        ({"next_secret_env": "NOT_SET_ANYWHERE"}, "apps[1].next_secret: the variable is not set"),
+        ({"phone": "keep"}, "apps[1].phone: "),
+        ({"merge": "hold"}, "merge: is the group's"),
+        ({"platform_group": 7}, "apps[1].platform_group: "),
+        ({"wechat_token_url": f"ftp://{CANARY}"}, "the token URL must be"),
+        ({"wechat_token_url": "http://tokens.example/"}, "in plain text"),
+        ({"wechat_token_url": "https://t/", "wechat_token_command": "x"}, "not both"),
+        ({"wechat_token_authorization": CANARY}, "goes with wechat_token_url"),
+        ({"wechat_token_command": f"'{CANARY}"}, "must be a command line"),
+        ({"wechat_cloud": True, "wechat_token_command": "x"}, "no access_token to fetch"),
+    ],
+    ids=str,
+)
+def test_each_mistake_about_secrets_and_tokens(changes: dict[str, Any], says: str) -> None:
+    """
+    By place and reason, never by value.
+    """
+    found = complaints({**GOOD, **changes})
+
+    assert any(says in text for text in found), found
+
+
+def test_mistakes_in_groups_are_told_with_the_rest(tmp_path: Path) -> None:
+    """
+    Unknown policies, twins, names that no app has, and what is no table; together with the apps' own.
+    """
+    file = tmp_path / "apps.toml"
+    file.write_text(
+        '[[apps]]\nid = "wx1"\nsecret = "s"\nplatform_group = "a"\ngrace = 301\n'
+        '[[groups]]\nid = "a"\n[[groups]]\nid = "a"\n[[groups]]\nid = "b"\n[[groups]]\nid = "c"\nmerge = "ask"\n'
+    )
+    with pytest.raises(AppsFileProblem) as caught:
+        load_apps(str(file), environment=Environment.PROD)
+    found = caught.value.complaints
+
+    assert [text.partition(":")[0] for text in found] == [
+        "groups",
+        "groups[4].merge",
+        "apps[1].grace",
+        "groups",
+    ]
+    assert "groups: a is listed twice" in found
+    assert "groups: no app is of b" in found
+    file.write_text('groups = 1\n[[apps]]\nid = "wx1"\nsecret = "s"\n')
+    with pytest.raises(AppsFileProblem, match="nothing else"):
+        load_apps(str(file), environment=Environment.PROD)
