@@ -68,9 +68,11 @@ func (f *facts) at(i int) fact {
 	return entry
 }
 
+func byID(a, b fact) int { return bytes.Compare(a.id[:], b.id[:]) }
+
 // newFacts sorts facts and joins those about one id: of a session the first in the list stands.
 func newFacts(list []fact, withPositions bool) *facts {
-	slices.SortStableFunc(list, func(a, b fact) int { return bytes.Compare(a.id[:], b.id[:]) })
+	slices.SortStableFunc(list, byID)
 	built := makeFacts(len(list), withPositions)
 	for _, entry := range list {
 		built.add(entry)

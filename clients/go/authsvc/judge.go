@@ -3,6 +3,7 @@ package authsvc
 import (
 	"context"
 	"crypto/sha256"
+	"math"
 	"time"
 	"unsafe"
 )
@@ -206,13 +207,23 @@ func (j *judge) doubt(held *known, now time.Duration) Cause {
 	}
 }
 
-// askServer returns nil where the server says that a token is active, by knowledge within this verifier's own bound.
+// adds reports whether an answer of an age is worth more than what is known here: it is within the bound, or at least
+// younger.
+func (j *judge) adds(age time.Duration) bool {
+	own := time.Duration(math.MaxInt64)
+	if held := j.follower.now.Load(); held.complete {
+		own = j.clock.Elapsed() - held.confirmed
+	}
+	return age <= j.hardBound || age < own
+}
+
+// askServer returns nil where the server says that a token is active, by better knowledge than there is here.
 func (j *judge) askServer(ctx context.Context, text string, claims *Claims, required []Requirement, cause Cause) error {
 	said, err := j.ask(ctx, text, audienceToAsk(claims, j.audiences, required))
 	switch {
 	case err != nil:
 		return &Unavailable{cause, err}
-	case said.age > j.hardBound:
+	case !j.adds(said.age):
 		return unavailables[cause]
 	case said.refusal != nil:
 		return said.refusal

@@ -116,9 +116,7 @@ func (l *life) message(step map[string]json.RawMessage) {
 			l.judge.follower.ended(l.clock.elapsed, nil)
 		}
 	}
-	if _, buffered := step["buffered"]; !buffered {
-		l.due()
-	}
+	l.due()
 }
 
 func (l *life) end(step map[string]json.RawMessage) {
@@ -190,6 +188,13 @@ func (l *life) step(step map[string]json.RawMessage) {
 	at := l.start + time.Duration(field[int64](l, step, "at_ms"))*time.Millisecond
 	if _, suspended := step["suspended"]; suspended {
 		l.clock.move(at - l.clock.elapsed)
+		for _, buffered := range field[[]vectorMessage](l, step, "buffered") {
+			if l.judge.follower.open { // else the one before has made the verifier give the stream up
+				message := decodeMessage(l.t, buffered.Base64, &authapiv1.WatchRevocationsResponse{})
+				l.judge.follower.message(l.clock.elapsed, l.clock.wall, message)
+			}
+		}
+		l.due()
 		return
 	}
 	l.goTo(at)

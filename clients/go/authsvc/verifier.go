@@ -33,14 +33,14 @@ type Verifier struct {
 	wait   sync.WaitGroup
 
 	ask coalescer
-	// The server was asked and was itself beyond the bound: not again before this, on the elapsed clock.
+	// The server was asked and knew no better: not again before this, on the elapsed clock.
 	notBefore atomic.Int64
 
 	mu      sync.Mutex
 	changed chan struct{} // closed when the view or the keys change
 }
 
-// The pause after a server's answer that was beyond the bound, too.
+// The pause after a server's answer that was no better than what is known here.
 const uselessPause = time.Second
 
 var errNoBetter = errors.New("the server knew no better a moment ago")
@@ -203,7 +203,7 @@ func (v *Verifier) askServer(ctx context.Context, token, audience string) (answe
 		return answer{}, err
 	}
 	said, err := readAnswer(response, clock.Elapsed()-began)
-	if err == nil && said.age > v.judge.hardBound {
+	if err == nil && !v.judge.adds(said.age) {
 		v.notBefore.Store(int64(clock.Elapsed() + uselessPause))
 	}
 	return said, err

@@ -3,6 +3,7 @@ package authsvc
 import (
 	"encoding/binary"
 	"maps"
+	"slices"
 
 	authapiv1 "github.com/authsvc/authsvc/clients/go/authapi/v1"
 )
@@ -141,6 +142,9 @@ func (b *batch) snapshot(old *view) *view {
 	for kid := range old.withdrawn {
 		b.withdrawn[kid] = struct{}{}
 	}
+	// Order within a snapshot means nothing, and this sort is thrice as fast for a million as the stable one, which then
+	// has nothing to do.
+	slices.SortFunc(b.sessions, byID)
 	return &view{
 		sessions:   newLayers(newFacts(b.sessions, false), false),
 		users:      newLayers(newFacts(b.users, true), true),
