@@ -13,7 +13,7 @@ def test_the_python_client_refuses_what_is_revoked(tmp_path: Path) -> None:
     """
     python = [recipe for recipe in recipes() if recipe.language == "python"]
 
-    measured = measure(python, rounds=len(KINDS), folder=tmp_path)
+    measured, _ = measure(python, rounds=len(KINDS), folder=tmp_path)
 
     assert measured.faults == []
     assert len(measured.took_ms["python"]) == len(KINDS)

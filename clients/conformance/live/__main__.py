@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
+from clients.conformance.live.outage import Survived, survive
 from clients.conformance.live.programs import Broken, Program, Recipe, build, recipes
 from clients.conformance.live.rounds import LIMIT_MS, Measured, play
 from tests.e2e.running import dev
@@ -15,9 +16,11 @@ from tests.e2e.wire import D1
 ROUNDS, QUICK_ROUNDS = 60, 5
 
 
-def measure(chosen: Sequence[Recipe], *, rounds: int, folder: Path) -> Measured:
+def measure(
+    chosen: Sequence[Recipe], *, rounds: int, folder: Path, with_outage: bool = False
+) -> tuple[Measured, Survived | None]:
     """
-    Build and start the programs beside a service of their own, and play the rounds.
+    Build and start the programs beside a service of their own, play the rounds, then take the service away for a while.
 
     Raises:
         Broken: a program could not take part.
@@ -27,7 +30,7 @@ def measure(chosen: Sequence[Recipe], *, rounds: int, folder: Path) -> Measured:
         (folder / recipe.language).mkdir()
         build(recipe, folder / recipe.language)
     (folder / "service").mkdir()
-    with dev(folder / "service", "--quiet") as (_, service), ExitStack() as stack:
+    with dev(folder / "service", "--quiet") as (process, service), ExitStack() as stack:
         programs = [
             stack.enter_context(
                 Program(
@@ -39,7 +42,8 @@ def measure(chosen: Sequence[Recipe], *, rounds: int, folder: Path) -> Measured:
             )
             for recipe in chosen
         ]
-        return play(service, programs, rounds=rounds)
+        measured = play(service, programs, rounds=rounds)
+        return measured, survive(process, service, programs) if with_outage else None
 
 
 def main(*words: str) -> int:
@@ -48,7 +52,7 @@ def main(*words: str) -> int:
     parser.add_argument(
         "--rounds", type=int, default=ROUNDS, help=f"logins and revocations; {ROUNDS} by default"
     )
-    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds")
+    parser.add_argument("--quick", action="store_true", help=f"{QUICK_ROUNDS} rounds and no outage")
     parser.add_argument("--only", default="", help="languages, separated by commas; all by default")
     given = parser.parse_args(words)
     wanted = [recipe for recipe in recipes() if not given.only or recipe.language in given.only.split(",")]
@@ -57,20 +61,25 @@ def main(*words: str) -> int:
     say = sys.stdout.write
     with tempfile.TemporaryDirectory(prefix="authsvc-live-") as folder:
         try:
-            measured = measure(
-                chosen, rounds=QUICK_ROUNDS if given.quick else given.rounds, folder=Path(folder)
+            rounds = QUICK_ROUNDS if given.quick else given.rounds
+            measured, survived = measure(
+                chosen, rounds=rounds, folder=Path(folder), with_outage=not given.quick
             )
         except Broken as broken:
             say(f"{broken}\n")
             return 1
     say(f"{measured.table()}\n")
-    for fault in measured.faults:
+    faults = measured.faults
+    if survived is not None:
+        say(f"{survived.table()}\n")
+        faults = [*faults, *survived.faults]
+    for fault in faults:
         say(f"WRONG: {fault}\n")
     for language in measured.too_slow:
         say(f"TOO SLOW: {language}: p99 is not below {LIMIT_MS:.0f} ms\n")
     for line in skipped:
         say(f"SKIPPED: {line}\n")
-    return bool(measured.faults or measured.too_slow)
+    return bool(faults or measured.too_slow)
 
 
 if __name__ == "__main__":
