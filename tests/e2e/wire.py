@@ -15,6 +15,7 @@ from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1 import types_pb2
 from authapi.v1.auth_service_pb2_grpc import AuthServiceStub
 from authapi.v1.session_service_pb2_grpc import SessionServiceStub
+from authapi.v1.wechat_service_pb2_grpc import WeChatServiceStub
 
 T = TypeVar("T")
 D1, D2, D3 = "wx00000000000000d1", "wx00000000000000d2", "wx00000000000000d3"
@@ -105,6 +106,7 @@ class Service:
         self.channel = grpc.insecure_channel(addresses.get("grpc", "127.0.0.1:1"))
         self.auth = AuthServiceStub(self.channel)
         self.sessions = SessionServiceStub(self.channel)
+        self.wechat = WeChatServiceStub(self.channel)
 
     def __enter__(self) -> Self:
         return self
@@ -119,6 +121,36 @@ class Service:
         answer = http_call("POST", self.sandbox + CODE_PATH, {"app_id": app_id, "user": user, **more})
         assert answer.status == 200, answer.body
         return str(answer.json["code"])
+
+    def mint_phone(self, user: str = "alice", app_id: str = D1, **more: object) -> str:
+        """Return the fresh code of a getPhoneNumber button."""
+        body = {"app_id": app_id, "user": user, **more}
+        answer = http_call("POST", f"{self.sandbox}/sandbox/v1/phone-codes", body)
+        assert answer.status == 200, answer.body
+        return str(answer.json["code"])
+
+    def encrypted(self, user: str = "alice", app_id: str = D1, **more: object) -> dict[str, str]:
+        """Return what wx.getUserInfo hands to the page of this user: encrypted_data, iv, raw_data, signature."""
+        body = {"app_id": app_id, "user": user, **more}
+        answer = http_call("POST", f"{self.sandbox}/sandbox/v1/user-data", body)
+        assert answer.status == 200, answer.body
+        return dict(answer.json)
+
+    def wechat_user(self, user: str = "alice", app_id: str = D1) -> dict[str, Any]:
+        """Return what WeChat knows of a user: openid, phone, session_key and more."""
+        answer = http_call("GET", f"{self.sandbox}/sandbox/v1/users/{app_id}/{user}")
+        assert answer.status == 200, answer.body
+        return dict(answer.json)
+
+    def replace_session_key(self, user: str = "alice", app_id: str = D1) -> None:
+        """Give the user another session_key, as a login on another device would."""
+        url = f"{self.sandbox}/sandbox/v1/users/{app_id}/{user}/session-key"
+        assert http_call("POST", url, {"action": "replace"}).status == 200
+
+    def reset_secret(self, app_id: str, secret: str) -> None:
+        """Reset the app's secret in WeChat's console: the old one is refused at once."""
+        url = f"{self.sandbox}/sandbox/v1/apps/{app_id}/secret"
+        assert http_call("POST", url, {"secret": secret}).status == 200
 
     def arrived(self, code: str) -> int:
         """Return how many requests with this code reached WeChat."""
@@ -143,6 +175,14 @@ class Service:
 
     def refresh(self, refresh_token: str) -> Answer:
         return self.post("/api/v1/refresh", {"refresh_token": refresh_token})
+
+    def phone(self, access_token: str, code: str) -> Answer:
+        return self.post("/api/v1/phone", {"code": code}, headers={"Authorization": f"Bearer {access_token}"})
+
+    def decrypt(self, access_token: str, data: Mapping[str, str]) -> Answer:
+        body = {"encrypted_data": data["encrypted_data"], "iv": data["iv"]}
+        headers = {"Authorization": f"Bearer {access_token}"}
+        return self.post("/api/v1/user-data/decrypt", body, headers=headers)
 
     def logout(self, access_token: str) -> Answer:
         return self.post("/api/v1/logout", headers={"Authorization": f"Bearer {access_token}"})
