@@ -23,6 +23,13 @@ function createClock() {
       last = wall
       return wall + behind
     },
+    /** @param {number} ms @param {() => void} task @returns {() => void} calls it off */
+    after: function (ms, task) {
+      var id = setTimeout(task, ms)
+      return function () {
+        clearTimeout(id)
+      }
+    },
     /** @param {number} ms @returns {Promise<void>} */
     sleep: function (ms) {
       return new Promise(function (resolve) {

@@ -53,22 +53,24 @@ function createLogin(needs) {
   /** @returns {Promise<string>} a fresh code; rejects with WX_LOGIN_FAILED */
   function askCode() {
     return new Promise(function (resolve, reject) {
+      // A platform that never answers would hold up every page for ever.
+      var callOff = needs.clock.after(needs.timeout + 5000, function () {
+        fail({ errMsg: 'login:fail timeout' })
+      })
       /** @param {any} failure */
       function fail(failure) {
+        callOff()
         var errMsg = (failure && failure.errMsg) || 'login:fail'
         reject(new errors.AuthError({ reason: 'WX_LOGIN_FAILED', errMsg: errMsg, errno: failure && failure.errno }, needs.language))
       }
       needs.wx.login({
         timeout: needs.timeout,
         success: function (result) {
-          if (result && result.code) resolve(result.code)
-          else fail(result)
+          if (!result || !result.code) return fail(result)
+          callOff()
+          resolve(result.code)
         },
         fail: fail
-      })
-      // A platform that never answers would hold up every page for ever.
-      needs.clock.sleep(needs.timeout + 5000).then(function () {
-        fail({ errMsg: 'login:fail timeout' })
       })
     })
   }

@@ -57,17 +57,8 @@ class PhoneTime {
       await this.quiet()
       if (isOver) break
       const timer = this.next((each) => !each.isPlatform)
-      if (timer) {
-        this.elapsed = Math.max(this.elapsed, timer.due)
-        this.fire(timer)
-      } else if (this.open > 0) {
-        await turn()
-      } else {
-        await quietTurns()
-        if (!isOver && this.open === 0 && this.timers.every((each) => each.isPlatform)) {
-          throw new Error('the promise waits for nothing that can happen')
-        }
-      }
+      if (!timer) throw new Error('the promise waits for nothing that can happen')
+      this.fire(timer)
     }
     return watched
   }
@@ -82,18 +73,15 @@ class PhoneTime {
     timer.task()
   }
 
-  /** Until no exchange is on the wire (or all that are hang on purpose) and no microtask is left. */
+  /** Until for some turns no exchange has been on the wire, but those that hang on purpose. */
   async quiet() {
-    await quietTurns()
-    while (this.open > 0) await turn()
-    await quietTurns()
+    for (let still = 0; still < 4; ) {
+      await turn()
+      still = this.open > 0 ? 0 : still + 1
+    }
   }
 }
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
-
-async function quietTurns() {
-  for (let i = 0; i < 4; i += 1) await turn()
-}
 
 module.exports = { PhoneTime, turn }
