@@ -67,7 +67,9 @@ async def test_two_users_of_whom_one_was_merged_away(world: World, between: Betw
     """The late unionid's owner was merged with a third user meanwhile: it is that one they are one with."""
     third = await world.login("c", app=UNBOUND)
     world.clock.advance(MINUTE)
-    one, two = await world.login("a"), await world.login("b", app=SIBLING, unionid="u")
+    two = await world.login("b", app=SIBLING, unionid="u")
+    world.clock.advance(MINUTE)
+    one = await world.login("a")
     holds = between(identities, "hold_users", lambda: merge(world, third, two))
     told = await world.login("a", unionid="u")
     assert told.written.value.linking.verdict is LinkVerdict.MERGED
