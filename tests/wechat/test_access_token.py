@@ -141,6 +141,32 @@ async def test_late_refusal_of_an_old_token_expires_nothing() -> None:
         assert stage.tokens_used(PHONE).count("2_canarytoken") == 2
 
 
+async def test_late_refusal_counts_fetches_and_not_texts() -> None:
+    """The same where WeChat gave the same text again: what is fresh is not given up for what an older fetch did."""
+    async with connected() as (stage, rig):
+        stage.scripts[TOKEN] = lambda _visit: {"access_token": "1_canarytoken", "expires_in": 7200}
+        held, release = asyncio.Event(), asyncio.Event()
+        seen: set[str] = set()
+
+        async def refuse_first(visit: Visit) -> Answer:
+            code = json.loads(visit.body)["code"]
+            if code in seen:
+                return phone_info()
+            seen.add(code)
+            if code == "slow":
+                held.set()
+                await release.wait()
+            return {"errcode": 40001}
+
+        stage.scripts[PHONE] = refuse_first
+        slow = asyncio.create_task(phone(rig, code="slow"))
+        await held.wait()
+        await phone(rig, code="quick")
+        release.set()
+        await slow
+        assert (stage.count(TOKEN), stage.count(PHONE)) == (2, 4)
+
+
 async def test_token_is_replaced_before_its_last_five_minutes() -> None:
     """From 300 s before the end the old token still serves, and one successor is fetched behind its back."""
     async with connected() as (stage, rig):
