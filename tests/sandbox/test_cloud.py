@@ -27,6 +27,18 @@ async def test_without_a_token_over_plain_http(server: SandboxServer, wire: Wire
     assert (await wire.api("POST", PHONE, body=body)).errcode == 41001
 
 
+def test_the_side_car_is_not_on_https(server: SandboxServer) -> None:
+    """
+    Over TLS a call without a token is no cloud call and carries no proof.
+    """
+    server.cloud.switch(D1)
+    now = server.clock.now()
+    assert server.cloud.judge({}, secure=False, now=now) == D1
+    assert server.cloud.judge({}, secure=True, now=now) is None
+    assert server.cloud.marks(PHONE, {}, secure=True) == {}
+    assert server.cloud.marks("/cgi-bin/token", {}, secure=False) == {}
+
+
 async def test_a_token_that_is_sent_is_judged_in_cloud_mode_too(wire: Wire) -> None:
     """
     An access_token takes the ordinary route: no seqid, and a bad one is refused.
