@@ -187,7 +187,7 @@ def parse_claims(payload: bytes) -> Claims | None:
             token_id=_text(fields["jti"]),
             session_id=_text(fields["sid"]),
             position=position,
-            scopes=tuple(_text(fields["scope"]).split()),
+            scopes=_words(_text(fields["scope"])),
             roles=_texts(fields.get("roles", [])),
             openid=_optional_text(fields.get("openid")),
             external_id=_optional_text(fields.get("external_id")),
@@ -261,6 +261,11 @@ def _refuse(constant: str) -> Any:
 
 # One for all: json.loads makes one per call.
 _DECODER = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_refuse)
+
+
+def _words(text: str) -> tuple[str, ...]:
+    """Return the scope tokens: separated by spaces and by nothing else (RFC 6749 section 3.3)."""
+    return tuple(word for word in text.split(" ") if word)
 
 
 def _text(value: object) -> str:
