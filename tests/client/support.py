@@ -1,24 +1,28 @@
 """Values that several tests make."""
 
-from datetime import UTC, datetime
 from typing import Any
 
-from authsvc_client import Active
+from authsvc_client.revocations import VerifiedToken
+from authsvc_client.tokens import Claims
 
 
-def active(**said: Any) -> Active:
-    """An Active that says this, and something plain of the rest."""
-    at = datetime(2027, 1, 15, tzinfo=UTC)
+def verified(**said: Any) -> VerifiedToken:
+    """A verified token that says this, and something plain of the rest."""
     plain: dict[str, Any] = {
+        "issuer": "authsvc",
         "user_id": "u",
-        "session_id": "s",
-        "app_id": "a",
-        "openid": None,
-        "scopes": (),
-        "roles": (),
         "audiences": ("orders",),
+        "app_id": "a",
+        "expires_at": 100,
+        "issued_at": 0,
+        "not_before": 0,
         "token_id": "t",
-        "issued_at": at,
-        "expires_at": at,
+        "session_id": "s",
+        "scopes": (),
+        "position": 0,
+        "openid": None,
+        "roles": (),
+        "external_id": None,
+        "previous_user_ids": (),
     }
-    return Active(**{**plain, **said})
+    return VerifiedToken(Claims(**{**plain, **said}), "k", 0)

@@ -13,11 +13,11 @@ from authsvc_client.revocations import RevocationView, VerifiedToken
 from authsvc_client.signatures import read_key_set
 from authsvc_client.testing import FakeClock, TokenMint
 from tests.client.conftest import AUDIENCE, Scene, eventually, scene_of
-from tests.client.support import active
+from tests.client.support import verified
 
 
 def token(*, expires_at: int = 100) -> VerifiedToken:
-    return VerifiedToken(active(), kid="k", not_before=0, expires_at=expires_at, position=0)
+    return verified(expires_at=expires_at)
 
 
 def test_the_oldest_go_when_there_is_no_room() -> None:

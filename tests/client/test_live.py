@@ -100,6 +100,7 @@ async def test_a_revocation_is_known_here_when_it_was_answered_there(
         await _reaches(verifier, wanted)
         assert await verifier.wait_for(response.position, timeout=timedelta(0))
         found = await verifier.verify(login.tokens.access_token)
+        assert isinstance(found, Inactive)
         assert found == Inactive(reasons[login], ends[login])
         again = await running.core.judge(login.tokens.access_token, D1)
         assert isinstance(again, Refusal)

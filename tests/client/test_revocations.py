@@ -6,20 +6,19 @@ import tracemalloc
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authsvc_client import Active, Inactive, InactiveReason, SessionEndReason
+from authsvc_client import Inactive, InactiveReason, SessionEndReason
 from authsvc_client.packed import FOR_EVER_S, Entry, PackedMap
 from authsvc_client.revocations import Fact, Kind, RevocationView, Snapshot, VerifiedToken
 from authsvc_client.testing import TokenMint
 from authsvc_client.verdicts import Verdict
-from tests.client.support import active
+from tests.client.support import verified
 
 MINT = TokenMint()
 SIDS = [MINT.new_id() for _ in range(4)]
 
 
 def token(session_id: str = SIDS[0], *, user: str = "u", app: str = "a", position: int = 10) -> VerifiedToken:
-    said: Active = active(user_id=user, session_id=session_id, app_id=app)
-    return VerifiedToken(said, kid="k", not_before=0, expires_at=2**40, position=position)
+    return verified(user_id=user, session_id=session_id, app_id=app, position=position)
 
 
 def reason_of(found: Verdict | None) -> str | None:

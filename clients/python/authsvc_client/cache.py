@@ -59,7 +59,11 @@ class TokenCache:
         """Forget the tokens whose `exp` is not after *expired_at* (seconds since 1970)."""
         with self._changing:
             self._forget(
-                [digest for digest, (token, _) in self._known.items() if token.expires_at <= expired_at]
+                [
+                    digest
+                    for digest, (token, _) in self._known.items()
+                    if token.claims.expires_at <= expired_at
+                ]
             )
 
     def _forget(self, digests: list[bytes]) -> None:

@@ -120,7 +120,9 @@ class Engine:
                 return Cause.UNKNOWN_KEY if judged is UNKNOWN_KEY else judged
             known = judged
             self.cache.put(digest, known, length=len(raw))
-        dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
+            dead = self.view.death_of(known)
+        else:
+            dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
         if dead is not None:
             return dead
         # From here on the verdict rests on nothing having been revoked meanwhile.

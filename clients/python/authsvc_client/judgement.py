@@ -4,7 +4,6 @@ The judgement of a token: a pure function of its text, the keys, the revocations
 Reasons come in the order that the contract pins (`authapi.v1.InactiveReason`): the first that holds is told.
 """
 
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 from authsvc_client.revocations import RevocationView, VerifiedToken
@@ -73,30 +72,14 @@ def believe(raw: bytes, *, keys: KeySet, view: RevocationView, now_s: float) -> 
     dead = _judge_times(not_before, claims.expires_at, now_s)
     if dead is not None:
         return dead
-    active = Active(
-        claims.user_id,
-        claims.session_id,
-        claims.app_id,
-        claims.openid,
-        claims.scopes,
-        claims.roles,
-        claims.audiences,
-        claims.token_id,
-        datetime.fromtimestamp(claims.issued_at, UTC),
-        datetime.fromtimestamp(claims.expires_at, UTC),
-        claims.previous_user_ids,
-        claims.external_id,
-    )
-    return VerifiedToken(
-        active, kid=kid, not_before=not_before, expires_at=claims.expires_at, position=claims.position
-    )
+    return VerifiedToken(claims, kid, not_before)
 
 
 def find_dead(token: VerifiedToken, *, keys: KeySet, view: RevocationView, now_s: float) -> Inactive | None:
     """Judge again what changes: withdrawal, times, revocation. A token found dead is dead however old the view is."""
     if token.kid in keys.withdrawn or view.is_withdrawn(token.kid):
         return _REFUSALS[InactiveReason.KEY_WITHDRAWN]
-    return _judge_times(token.not_before, token.expires_at, now_s) or view.death_of(token)
+    return _judge_times(token.not_before, token.claims.expires_at, now_s) or view.death_of(token)
 
 
 def judge_demand(active: Active, demand: Demand) -> Verdict:

@@ -13,7 +13,7 @@ from enum import Enum
 from typing import NamedTuple
 
 from authsvc_client.packed import FOR_EVER_S, Entry, Loading, PackedMap
-from authsvc_client.tokens import ID_BYTES, session_id_bytes
+from authsvc_client.tokens import ID_BYTES, Claims, session_id_bytes
 from authsvc_client.verdicts import Active, Inactive, InactiveReason, SessionEndReason
 
 _MASK = 2**64 - 1
@@ -50,15 +50,15 @@ class Fact(NamedTuple):
 class VerifiedToken:
     """A token whose signature, type, issuer and lifetime hold: all that is remembered of it."""
 
-    __slots__ = ("active", "expires_at", "kid", "not_before", "position", "session_key")
+    __slots__ = ("active", "claims", "kid", "not_before", "session_key")
 
-    def __init__(self, active: Active, *, kid: str, not_before: int, expires_at: int, position: int) -> None:
-        self.active = active
+    def __init__(self, claims: Claims, kid: str, not_before: int) -> None:
+        """*not_before* is the later of `nbf` and `iat`."""
+        self.active = Active.of(claims)
+        self.claims = claims
         self.kid = kid
         self.not_before = not_before
-        self.expires_at = expires_at
-        self.position = position
-        raw = session_id_bytes(active.session_id)
+        raw = session_id_bytes(claims.session_id)
         self.session_key = _NO_KEY if raw is None else _session_key(raw)
 
 
@@ -189,17 +189,17 @@ class RevocationView:
 
     def death_of(self, token: VerifiedToken) -> Inactive | None:
         """Say what killed a token's session, user or app, the nearest cause first; None if nothing known did."""
-        facts = self._facts
+        facts, claims = self._facts, token.claims
         if token.session_key != _NO_KEY and (ended := facts.sessions.get(token.session_key)) is not None:
             return Inactive(InactiveReason.SESSION_REVOKED, SessionEndReason(ended.reason))
         if len(facts.users):
-            for app_filter in ("", token.active.app_id):
-                blocked = facts.users.get(_user_key(token.active.user_id, app_filter))
-                if blocked is not None and token.position < blocked.position:
+            for app_filter in ("", claims.app_id):
+                blocked = facts.users.get(_user_key(claims.user_id, app_filter))
+                if blocked is not None and claims.position < blocked.position:
                     return Inactive(InactiveReason.USER_REVOKED, SessionEndReason(blocked.reason))
         if facts.apps:
-            app = facts.apps.get(token.active.app_id)
-            if app is not None and token.position < app.position:
+            app = facts.apps.get(claims.app_id)
+            if app is not None and claims.position < app.position:
                 return Inactive(InactiveReason.APP_REVOKED, app.reason)
         return None
 

@@ -12,13 +12,17 @@ from typing import Any, Final, NamedTuple, TypeAlias
 TYPE: Final = "at+jwt"
 MAX_TOKEN_LENGTH: Final = 8192
 ID_BYTES: Final = 16
+_ID_LENGTH: Final = 22
+_LAST_OF_ID: Final = "AQgw"  # 22 characters hold 132 bits: the last four are zero
 _MAX_TIME: Final = 2**53
 _ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 _TO_STANDARD = bytes.maketrans(b"-_", b"+/")
 _PADDING = (b"", b"", b"==", b"=")
 # By length modulo 4, the last letters whose spare bits are zero (RFC 4648 section 3.5); one letter alone is nothing.
 _LAST_LETTERS = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])
-_HEX = frozenset("0123456789abcdef")
+_HEX = "0123456789abcdef"
+# As _TO_STANDARD, and what only the standard alphabet has becomes a byte that it refuses.
+_TO_STRICT = bytes.maketrans(b"-_+/=", b"+/!!!")
 _FORBIDDEN_HEADERS = frozenset({"jku", "x5u", "jwk", "crit"})
 
 
@@ -100,8 +104,12 @@ def decode_base64url(text: object) -> bytes | None:
 
 def session_id_bytes(session_id: str) -> bytes | None:
     """Return the 16 bytes behind the claim `sid`, or None if it is not the spelling of any."""
-    raw = decode_base64url(session_id)
-    return raw if raw is not None and len(raw) == ID_BYTES else None
+    if len(session_id) != _ID_LENGTH or session_id[-1] not in _LAST_OF_ID:
+        return None
+    try:
+        return binascii.a2b_base64(session_id.encode("ascii").translate(_TO_STRICT) + b"==", strict_mode=True)
+    except ValueError:
+        return None
 
 
 def parse_claims(payload: bytes) -> Claims | None:
@@ -109,27 +117,47 @@ def parse_claims(payload: bytes) -> Claims | None:
     fields = _json_object(payload)
     if fields is None:
         return None
+    # Letters beyond ASCII come as such or by an escape: without either there is no lone surrogate to look for.
+    is_plain = payload.isascii() and b"\\" not in payload
     try:
+        issuer, user_id, app_id = fields["iss"], fields["sub"], fields["client_id"]
+        token_id, session_id, scope, position = fields["jti"], fields["sid"], fields["scope"], fields["sp"]
+        expires_at, issued_at, not_before = fields["exp"], fields["iat"], fields["nbf"]
         audience = fields["aud"]
-        return Claims(
-            _text(fields["iss"]),
-            _text(fields["sub"]),
-            _texts(audience) if isinstance(audience, list) else (_text(audience),),
-            _text(fields["client_id"]),
-            _instant(fields["exp"]),
-            _instant(fields["iat"]),
-            _instant(fields["nbf"]),
-            _text(fields["jti"]),
-            _text(fields["sid"]),
-            tuple(_text(fields["scope"]).split()),
-            _position(fields["sp"]),
+        if not (
+            type(issuer) is type(user_id) is type(app_id) is type(token_id) is str
+            and type(session_id) is type(scope) is type(position) is str
+            and type(expires_at) is type(issued_at) is type(not_before) is int
+        ):
+            return None
+        if not (0 <= expires_at < _MAX_TIME and 0 <= issued_at < _MAX_TIME and 0 <= not_before < _MAX_TIME):
+            return None
+        if len(position) != 16 or position.strip(_HEX):
+            return None
+        claims = Claims(
+            issuer,
+            user_id,
+            _texts(audience) if type(audience) is list else (_text(audience),),
+            app_id,
+            expires_at,
+            issued_at,
+            not_before,
+            token_id,
+            session_id,
+            tuple(scope.split()),
+            int(position, 16),
             _optional_text(fields.get("openid")),
             _texts(fields["roles"]) if "roles" in fields else (),
             _optional_text(fields.get("external_id")),
             _texts(fields["prev"]) if "prev" in fields else (),
         )
+        if not is_plain:
+            "".join(
+                (issuer, user_id, app_id, token_id, session_id, scope)
+            ).encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
     except (KeyError, ValueError):
         return None
+    return claims
 
 
 def _parse_header(segment: bytes) -> Header | None:
@@ -195,16 +223,3 @@ def _texts(value: object) -> tuple[str, ...]:
     if type(value) is not list:
         raise ValueError("not a list")
     return tuple([_text(item) for item in value])
-
-
-def _instant(value: object) -> int:
-    if type(value) is not int or not 0 <= value < _MAX_TIME:
-        raise ValueError("not a whole number of seconds")
-    return value
-
-
-def _position(value: object) -> int:
-    text = _text(value)
-    if len(text) != 16 or not _HEX.issuperset(text):
-        raise ValueError("not 16 lowercase hex digits")
-    return int(text, 16)
