@@ -115,9 +115,14 @@ export interface RequestPromise<T = any> extends Promise<Response<T>> {
   abort(): void
 }
 
+/** The service's answer, as it is. */
 export interface PhoneResult {
+  /** With country code. */
   phone_number: string
-  [other: string]: any
+  pure_phone_number?: string
+  country_code?: string
+  /** Whether the number is now bound to the user. */
+  bound?: boolean
 }
 
 /**

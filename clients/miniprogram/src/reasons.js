@@ -38,18 +38,14 @@ var SERVICE = {
   USER_BLOCKED: row('show', 'This account has been blocked.', '该账号已被停用。'),
   WECHAT_THROTTLED: row(
     'retry',
-    'WeChat asks to slow down. Wait, then log in with a new code.',
-    '微信接口调用过于频繁，请稍后重新获取 code 登录。'
+    'WeChat asks to slow down. Wait, then try again; a login needs a new code.',
+    '微信接口调用过于频繁，请稍后再试；登录需重新获取 code。'
   ),
   RATE_LIMITED: row('retry', 'Too many requests. Wait a moment.', '请求过于频繁，请稍后再试。'),
-  WECHAT_UNAVAILABLE: row(
-    'retry',
-    'WeChat cannot be reached right now. Nothing was sent; try again.',
-    '暂时无法连接微信，请求尚未发送，请稍后重试。'
-  ),
+  WECHAT_UNAVAILABLE: row('retry', 'WeChat cannot be reached right now. Try again in a moment.', '暂时无法连接微信，请稍后重试。'),
   STORE_UNAVAILABLE: row('retry', 'The service is temporarily unavailable. Try again.', '服务暂时不可用，请稍后重试。'),
   NOT_FRESH: row('retry', 'The service cannot decide right now. Try again.', '服务暂时无法确认登录状态，请稍后重试。'),
-  WECHAT_MISCONFIGURED: row('show', 'Login is not available for this app right now.', '该小程序暂时无法登录。'),
+  WECHAT_MISCONFIGURED: row('show', 'WeChat does not serve this app right now.', '微信暂时无法为该小程序提供服务。'),
   UNKNOWN_APP: row('show', 'This app is not known here.', '未知的小程序。'),
   APP_DISABLED: row('show', 'This app is switched off.', '该小程序已停用。'),
   REFRESH_TOKEN_INVALID: row('tap', 'The refresh token is not valid. Log in again.', '刷新令牌无效，请重新登录。'),

@@ -209,7 +209,11 @@ describe('live', { skip: missing || false }, () => {
       t.skip('this service has no /api/v1/phone yet')
       return
     }
-    const { phone, auth } = await loggedIn(t, { http: service.dev.http })
+    const { phone, auth, user } = await loggedIn(t, { http: service.dev.http })
+    const body = JSON.stringify({ app_id: APP, user, phone: '13900001234' })
+    const minted = await (await fetch(`${service.dev.sandbox}/sandbox/v1/phone-codes`, { method: 'POST', body })).json()
+    const number = await phone.settle(auth.getPhoneNumber({ detail: { code: minted.code, errMsg: 'getPhoneNumber:ok' } }))
+    assert.match(number.phone_number, /13900001234$/)
     const error = await phone.settle(auth.getPhoneNumber({ detail: { code: 'no-such-code', errMsg: 'getPhoneNumber:ok' } }).then(() => null, (reason) => reason))
     assert.deepEqual([error.reason, error.action], ['PHONE_CODE_INVALID', 'new_phone_code'])
   })

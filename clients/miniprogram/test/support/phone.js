@@ -35,6 +35,8 @@ class Phone {
     this.brokenStorage = { read: false, write: false, remove: false }
     this.errors = []
     this.run = 0
+    /** What the developer tools' npm build has put into miniprogram_npm: name → file. */
+    this.modules = {}
   }
 
   /** Start the mini-program from what is on the disk; returns the package's exports. */
@@ -116,7 +118,8 @@ class Phone {
     const source = fs.readFileSync(file, 'utf8')
     const wrapped = vm.runInContext(`(function (module, exports, require) {${source}\n})`, this.context, { filename: file })
     wrapped(module, module.exports, (name) => {
-      if (!name.startsWith('.')) throw new Error(`${name} is not in the package`)
+      if (name in this.modules) return this.load(this.modules[name], cache)
+      if (!name.startsWith('.')) throw new Error(`${name} is not in the mini-program`)
       return this.load(require.resolve(path.resolve(path.dirname(file), name)), cache)
     })
     return module.exports
@@ -165,7 +168,9 @@ class Phone {
       },
       onAppShow: (listener) => this.listeners.show.push(this.guard(listener)),
       onAppHide: (listener) => this.listeners.hide.push(this.guard(listener)),
-      getAppBaseInfo: () => ({ language: this.language })
+      getAppBaseInfo: () => ({ language: this.language }),
+      getAccountInfoSync: () => ({ miniProgram: { appId: 'wx00000000000000d1' } }),
+      showToast: () => {}
     }
     this.lacks.forEach((name) => delete wx[name])
     return wx
