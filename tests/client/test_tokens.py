@@ -226,6 +226,19 @@ def test_json_has_one_reading(name: str) -> None:
     assert verdict(MINT.sign(payload)) is InactiveReason.MALFORMED
 
 
+@pytest.mark.parametrize(
+    "name", ["iss", "sub", "aud", "client_id", "jti", "sid", "scope", "openid", "external_id"]
+)
+def test_a_lone_surrogate_is_malformed(name: str) -> None:
+    """
+    In any text of the token: it is no text, and trips whoever writes it anywhere.
+    """
+    claims = MINT.claims(audience=AUDIENCE)
+
+    assert verdict(MINT.sign({**claims, name: "\ud83d"})) is InactiveReason.MALFORMED
+    assert verdict(MINT.sign({**claims, "extra": "\ud83d", "jti": "😀"})) is None
+
+
 def test_size_and_time_end_where_they_should() -> None:
     """
     8192 characters pass, one more does not; leeway is 5 s on both sides, `exp` itself excluded and `nbf` included.

@@ -152,9 +152,8 @@ def parse_claims(payload: bytes) -> Claims | None:
             _texts(fields["prev"]) if "prev" in fields else (),
         )
         if not is_plain:
-            "".join(
-                (issuer, user_id, app_id, token_id, session_id, scope)
-            ).encode()  # a lone surrogate raises UnicodeEncodeError, a ValueError
+            # A lone surrogate raises UnicodeEncodeError, a ValueError.
+            f"{issuer}{user_id}{app_id}{token_id}{session_id}{scope}".encode()
     except (KeyError, ValueError):
         return None
     return claims
