@@ -18,6 +18,9 @@ type Clock interface {
 // that one while the machine sleeps, so there a sleep is noticed only by the stream (three seconds without a message).
 func SystemClock() Clock { return systemClock{} }
 
+// wallSlack is how much sleep may go unnoticed between two readings of the system's clock.
+const wallSlack = 10 * time.Millisecond
+
 type systemClock struct{}
 
 func (systemClock) Now() time.Time { return time.Now() }

@@ -11,12 +11,9 @@ import (
 // the monotonic one. While the machine sleeps the first goes on and the second stands, so as long as their difference
 // is what it was at the last system call, the machine has not slept since, and the monotonic clock tells how much
 // time has passed. A step of the wall clock shows too, and only costs one more call.
-const (
-	// So much sleep goes unnoticed between two system calls, and no more.
-	wallSlack = 10 * time.Millisecond
-	// A slow adjustment of the wall clock could hide a sleep of the same length for no longer than this.
-	bootTrust = time.Second
-)
+//
+// A slow adjustment of the wall clock could hide a sleep of the same length for no longer than bootTrust.
+const bootTrust = time.Second
 
 // bootReading is CLOCK_BOOTTIME and the two others at the same time.
 type bootReading struct{ boot, monotonic, wall time.Duration }
