@@ -94,6 +94,12 @@ class _Story:
             self._expect(active.active.user_id == login["user_id"], "it names the same user")
             self._show("scopes", ", ".join(active.active.scopes))
 
+            self._say("It asks for the phone number; the sandbox hands out the button's code")
+            phone_code = (await self._post(http, "sandbox", "/sandbox/v1/phone-codes", mint))["code"]
+            bearer = {"Authorization": f"Bearer {login['access_token']}"}
+            phone = await self._post(http, "http", "/api/v1/phone", {"code": phone_code}, headers=bearer)
+            self._show("phone number", phone["phone_number"])
+
             self._say("The same code once more: it works once")
             again = await self._post(http, "http", "/api/v1/login", body, expected=409)
             self._show("refused", again["error"]["reason"])

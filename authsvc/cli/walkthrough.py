@@ -33,7 +33,18 @@ def text(addresses: Mapping[str, str], app_id: str) -> str:
     body = {
         "login": f'{{\\"app_id\\":\\"{app_id}\\",\\"code\\":\\"$CODE\\"}}',
         "refresh": '{\\"refresh_token\\":\\"$REFRESH\\"}',
+        "phone": '{\\"code\\":\\"$PHONE\\"}',
     }
+    # Only the sandbox can tap a button for us.
+    phone = (
+        [
+            "#    it asks for the phone number (the sandbox plays the button)",
+            f"""PHONE=$(curl -s {addresses["sandbox"]}/sandbox/v1/phone-codes -d '{{"app_id":"{app_id}","user":"alice"}}' | {field} code)""",
+            f'curl -s {http}/api/v1/phone -H "Authorization: Bearer $ACCESS" -d "{body["phone"]}"; echo',
+        ]
+        if "sandbox" in addresses
+        else []
+    )
     return "\n".join(
         [
             "",
@@ -44,6 +55,7 @@ def text(addresses: Mapping[str, str], app_id: str) -> str:
             "# 2. it logs in",
             f'LOGIN=$(curl -s {http}/api/v1/login -d "{body["login"]}"); echo "$LOGIN"',
             f'ACCESS=$(echo "$LOGIN" | {field} access_token); REFRESH=$(echo "$LOGIN" | {field} refresh_token)',
+            *phone,
             "# 3. an internal service verifies the token by gRPC",
             f'{authsvc} token verify --grpc-target {grpc} "$ACCESS"',
             "# 4. the mini-program refreshes",

@@ -27,7 +27,7 @@ def test_the_demo_plays_the_whole_story_and_exits_0(tmp_path: Path) -> None:
     done = command("demo", cwd=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert len(re.findall(r"^\d+\. ", done.stdout, re.MULTILINE)) == 8
+    assert len(re.findall(r"^\d+\. ", done.stdout, re.MULTILINE)) == 9
     assert "✗" not in done.stdout
     assert "SESSION_REVOKED" in done.stdout
     assert "That is the whole story" in done.stdout
@@ -38,7 +38,7 @@ def test_the_demo_plays_the_whole_story_and_exits_0(tmp_path: Path) -> None:
 @pytest.mark.skipif(not (BASH and CURL), reason="SKIPPED LOUDLY: the walk-through needs bash and curl")
 def test_the_printed_walk_through_works_as_pasted(shared: tuple[Running, Service]) -> None:
     """
-    Line by line in one bash: a login, active, a refresh, ended, session revoked by logout, refresh refused.
+    Line by line in one bash: a login, a phone number, active, a refresh, ended, session revoked by logout, refresh refused.
     """
     process, _ = shared
     lines = process.stdout.partition("Paste these, line by line")[2].splitlines()[1:]
@@ -57,7 +57,8 @@ def test_the_printed_walk_through_works_as_pasted(shared: tuple[Running, Service
     ]
 
     assert done.stderr == ""
-    login, active, refreshed, logout, dead, refused = shown
+    login, phone, active, refreshed, logout, dead, refused = shown
+    assert phone["phone_number"]
     assert active["active"]["user_id"] == login["user_id"]
     assert refreshed["session_id"] == login["session_id"]
     assert refreshed["refresh_token"] != login["refresh_token"]
