@@ -57,7 +57,8 @@ class Linking:
     What a login made of the unionid that WeChat told (domain.people.LinkVerdict).
 
     `other_user_id` is, for MERGED, the user who was merged away; for HELD and APART the other one of the pair. Of a
-    merge, `ended_sessions` counts the live sessions it ended. `is_news` is False where the same was found before.
+    merge, `ended_sessions` counts the live sessions it ended. `is_news` is False where the same was
+    found before; a MISMATCH is news each time, since nothing is kept of it.
     """
 
     verdict: LinkVerdict = LinkVerdict.NOTHING

@@ -107,8 +107,7 @@ def _again(tx: Tx, opening: Opening, identity: Row[Any], owner_id: str | None) -
     _keep_session_key(tx, opening, user, told=_told(opening) if verdict is not LinkVerdict.MISMATCH else None)
     if verdict is LinkVerdict.NOTHING:
         return Known(user)
-    news = verdict is LinkVerdict.RECORDED
-    return Known(user, linking=Linking(verdict, user_id=user.user_id, is_news=news))
+    return Known(user, linking=Linking(verdict, user_id=user.user_id, is_news=True))
 
 
 def _meet(tx: Tx, opening: Opening, identity: Row[Any], owner_id: str) -> Known:
@@ -125,7 +124,7 @@ def _meet(tx: Tx, opening: Opening, identity: Row[Any], owner_id: str) -> Known:
     _keep_session_key(tx, opening, user, told=_told(opening) if verdict is not LinkVerdict.MISMATCH else None)
     group = opening.app.platform_group
     if verdict is LinkVerdict.MISMATCH:
-        return Known(user, linking=replace(linking, other_user_id=""))
+        return Known(user, linking=replace(linking, other_user_id="", is_news=True))
     if verdict is LinkVerdict.HELD:
         survivor, moved = elder(user, owner)
         merge_id, is_news = hold_for_operator(tx, survivor, moved, group=group)

@@ -32,7 +32,7 @@ class TestLinking:
         for unionid in ("v", "w", "v"):
             again = await world.login("a", unionid=unionid)
             assert again.user.user_id == mine.user.user_id
-            assert linking(again) == Linking(LinkVerdict.MISMATCH, user_id=mine.user.user_id)
+            assert linking(again) == Linking(LinkVerdict.MISMATCH, user_id=mine.user.user_id, is_news=True)
         owners = {row.unionid: row.user_id for row in world.backend.look(select(unionids))}
         assert owners == {"u": mine.user.user_id, "v": theirs.user.user_id}
         assert linking(await world.login("a", unionid="u")) == Linking()
