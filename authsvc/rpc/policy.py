@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from types import MappingProxyType
 
-from authsvc.domain.errors import AuthError, LoginCodeSpent, StoreUnavailable
+from authsvc.domain.errors import AuthError, LoginCodeSpent, StoreUnavailable, WeChatUnavailable
 from authsvc.domain.principals import Role
 
 _EDGE, _VERIFIER, _REVOKER, _OPERATOR = Role.EDGE, Role.VERIFIER, Role.REVOKER, Role.OPERATOR
@@ -43,13 +43,14 @@ def _roles(*roles: Role) -> frozenset[Role]:
     return frozenset(roles)
 
 
-def _of_user(*more: Role, deadline: timedelta = timedelta(seconds=10), idempotent: bool = True) -> Policy:
+def _of_user(*more: Role, asks_wechat: bool = False, idempotent: bool = True) -> Policy:
     """Return the row of an RPC about one user: *more* name the user by an access token, services also by id."""
     services = _roles(_USERDATA, _OPERATOR)
     return Policy(
         services.union(more),
-        deadline,
+        _WECHAT_DEADLINE if asks_wechat else timedelta(seconds=10),
         idempotent=idempotent,
+        cut_off=WeChatUnavailable if asks_wechat else StoreUnavailable,
         oneof="subject",
         cases=MappingProxyType({"access_token": services.union(more), "user": services}),
     )
@@ -99,11 +100,9 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "/authapi.v1.RevocationService/WatchRevocations": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
         "/authapi.v1.WeChatService/DecryptUserData": _of_user(_EDGE),
         "/authapi.v1.WeChatService/CheckUserDataSignature": _of_user(),
-        "/authapi.v1.WeChatService/GetPhoneNumber": _of_user(
-            _EDGE, deadline=_WECHAT_DEADLINE, idempotent=False
-        ),
-        "/authapi.v1.WeChatService/CheckSessionKey": _of_user(deadline=_WECHAT_DEADLINE),
-        "/authapi.v1.WeChatService/ResetSessionKey": _of_user(deadline=_WECHAT_DEADLINE, idempotent=False),
+        "/authapi.v1.WeChatService/GetPhoneNumber": _of_user(_EDGE, asks_wechat=True, idempotent=False),
+        "/authapi.v1.WeChatService/CheckSessionKey": _of_user(asks_wechat=True),
+        "/authapi.v1.WeChatService/ResetSessionKey": _of_user(asks_wechat=True, idempotent=False),
         "/authapi.v1.UserService/GetUser": _of_users(),
         "/authapi.v1.UserService/FindUser": _of_users(
             "key", "identity", "union_identity", "external_id", "phone_number"
