@@ -200,8 +200,9 @@ tombstones = Table(
     Column("erased_at", Instant, nullable=False),
 )
 
-# Who did what to which user, written in the transaction that did it. `details` is a JSON object without personal data:
-# ids of ours, app ids, counts, reasons.
+# Who did what, to whom, from where, written in the transaction that did it. `details` is a JSON object without personal
+# data: ids of ours, app ids, counts, reasons. `user_id` is a pseudonym; what it stands for dies with an erasure.
+# `batch` is the closed batch of the chain that a row belongs to (null: not sealed yet).
 audit = Table(
     "audit",
     metadata,
@@ -211,8 +212,27 @@ audit = Table(
     Column("event", String(64), nullable=False),
     Column("user_id", _ID, nullable=False),
     Column("details", Text, nullable=False),
+    Column("app_id", _APP_ID, nullable=False, server_default=""),
+    Column("session_id", _ID, nullable=False, server_default=""),
+    Column("ip", String(64), nullable=False, server_default=""),
+    Column("trace_id", String(32), nullable=False, server_default=""),
+    Column("batch", BigInteger),
     Index("audit_by_time", "at", "audit_id"),
     Index("audit_by_user", "user_id", "at"),
+    Index("audit_by_batch", "batch", "audit_id"),
+)
+
+# The chain: each closed batch with the hash of its rows, chained to the batch before, signed with a signing key.
+audit_batches = Table(
+    "audit_batches",
+    metadata,
+    Column("batch", BigInteger, primary_key=True, autoincrement=False),
+    Column("sealed_at", Instant, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("rows_hash", LargeBinary(32), nullable=False),
+    Column("chain_hash", LargeBinary(32), nullable=False),
+    Column("kid", String(128), nullable=False),
+    Column("signature", LargeBinary, nullable=False),
 )
 
 # `access_expires_at` is the `exp` handed out with the newest refresh token: a replay carries it again.
@@ -292,4 +312,37 @@ signing_keys = Table(
     Column("created_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
     Column("withdrawn_by", String(128), nullable=False, server_default=""),
+    # When a prepared key is to become the active one by itself (null: when somebody says so), and when it did.
+    Column("activate_at", Instant),
+    Column("activated_at", Instant),
+    Column("retired_at", Instant),
+)
+
+# Callers that are not declared by a file. `roles`, `audiences` and `apps` are JSON arrays of strings; no apps: all.
+principals = Table(
+    "principals",
+    metadata,
+    Column("name", String(128), primary_key=True),
+    Column("roles", Text, nullable=False),
+    Column("audiences", Text, nullable=False),
+    Column("apps", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("withdrawn_at", Instant),
+    Column("withdrawn_by", String(128), nullable=False, server_default=""),
+)
+
+# A secret that proves who a caller is: shown once, kept as SHA-256 of its 256 random bits.
+service_keys = Table(
+    "service_keys",
+    metadata,
+    Column("key_id", _ID, primary_key=True),
+    Column("principal", String(128), nullable=False),
+    Column("secret_hash", LargeBinary(32), nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", String(128), nullable=False),
+    Column("expires_at", Instant),
+    Column("revoked_at", Instant),
+    Column("revoked_by", String(128), nullable=False, server_default=""),
+    Index("service_keys_by_principal", "principal"),
 )

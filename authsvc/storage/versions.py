@@ -14,7 +14,7 @@ from authsvc.storage.engines import create_private, database_path, is_postgres, 
 from authsvc.storage.faults import DRIVER_ERRORS, unavailable
 
 # Oldest first; the last is the schema this release works with.
-REVISIONS = ("0001", "0002")
+REVISIONS = ("0001", "0002", "0003")
 # How long a second process waits for the one that migrates.
 _LOCK_TIMEOUT_S = 60.0
 _MIGRATIONS = Path(__file__).parent / "migrations"
