@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 )
 
 // The access token (JWT, RFC 9068) and its one accepted spelling.
@@ -236,8 +235,8 @@ func (t *parsedToken) readClaims(payload []byte) bool {
 	return saw == sawAll
 }
 
-// isSpace is what separates scopes: as the server, the information separators too.
-func isSpace(r rune) bool { return unicode.IsSpace(r) || (r >= 0x1C && r <= 0x1F) }
+// isSpace is what separates scopes: spaces and nothing else (RFC 6749 section 3.3).
+func isSpace(r rune) bool { return r == ' ' }
 
 func (v *jsonValue) plainText() (string, bool) { return v.text, v.kind == jsonString && !v.lone }
 

@@ -144,7 +144,7 @@ def parse_claims(payload: bytes) -> Claims | None:
             not_before,
             token_id,
             session_id,
-            tuple(scope.split()),
+            tuple(word for word in scope.split(" ") if word),
             int(position, 16),
             _optional_text(fields.get("openid")),
             _texts(fields["roles"]) if "roles" in fields else (),

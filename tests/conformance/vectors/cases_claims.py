@@ -163,6 +163,11 @@ def demands() -> Iterator[TokenCase]:
         "colon": ("orders:read orders:*", ("orders:*",)),
         "no-wildcard": ("orders:*", ("orders:read",)),
         "held-twice": ("read read", ("read",)),
+        "tab": ("read\twrite", ("read",)),
+        "line-feed": ("read\nwrite", ("read",)),
+        "no-break-space": ("read\u00a0write", ("read",)),
+        "ideographic-space": ("read\u3000write", ("read",)),
+        "separator": ("read\x1cwrite", ("read",)),
     }
     for name, (held, wanted_scopes) in scopes.items():
         token = mint(EC, claims(scope=held))
