@@ -112,6 +112,23 @@ test('thirty pages: never more than ten at the platform, nothing fails, and a lo
   assert.equal(phone.peak, 10)
 })
 
+test('even login and logout keep to the ten: an eleventh request waits', async (t) => {
+  const { phone, edge, auth } = await loggedIn(t)
+  edge.script = () => ({ hold: true })
+  for (let i = 0; i < 9; i += 1) auth.request({ url: `/slow/${i}`, fail: () => {} })
+  auth.login({ force: true }).catch(() => {})
+  while (edge.waiting.length < 10) await new Promise((resolve) => setImmediate(resolve))
+  phone.letHang()
+  const out = auth.logout()
+  await phone.time.advance(0)
+  assert.equal(phone.live.size, 10)
+  edge.script = () => undefined
+  phone.resume()
+  edge.waiting.forEach((answer) => answer())
+  assert.equal((await phone.settle(out)).endedSessions, 1)
+  assert.equal(phone.peak, 10)
+})
+
 test('abort: a waiting request is never sent, a sent one ends, both say ABORTED', async (t) => {
   const { phone, edge, auth } = await stage(t)
   const early = auth.request({ url: '/never' })
