@@ -29,14 +29,15 @@ async def test_of_two_identities_in_one_app_the_tokens_own_is_meant(core: Core, 
     )
     for with_openid in (True, False):
         core.apps.replace(sandbox_apps(openid_in_token=with_openid))
+        made = []
         for user in ("alice", "bob"):
             core.clock.advance(timedelta(seconds=1))
-            made = await core.login(user)
-            token = TokenSubject(made.tokens.access_token, frozenset({D1}))
-            assert (await subjects.find(token)).identity.openid == made.openid
-            for user_id in (old.opened.user.user_id, young.opened.user.user_id):
-                found = await subjects.find(UserSubject(user_id, D1))
-                assert found.identity.openid == made.openid
+            made.append(await core.login(user))
+        for login in made:  # also the one that is not the last
+            token = TokenSubject(login.tokens.access_token, frozenset({D1}))
+            assert (await subjects.find(token)).identity.openid == login.openid
+        for user_id in (old.opened.user.user_id, young.opened.user.user_id):
+            assert (await subjects.find(UserSubject(user_id, D1))).identity.openid == made[-1].openid
 
 
 async def test_who_has_no_identity_in_the_app_is_not_found(core: Core, subjects: Subjects) -> None:

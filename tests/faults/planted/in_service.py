@@ -88,10 +88,10 @@ BUGS: tuple[Bug, ...] = (
             ),
             Change(
                 "authsvc/service/login.py",
-                "        try:\n            return await self._open(app, answer, client)\n",
+                "        try:\n            result = await self._open(app, answer, client)\n",
                 "        if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):\n"
                 '            raise LoginCodeUsed("claimed before")\n'
-                "        try:\n            return await self._open(app, answer, client)\n",
+                "        try:\n            result = await self._open(app, answer, client)\n",
             ),
         ],
         ["tests/service/test_login.py::test_a_claim_of_another_replica_stands"],
@@ -260,10 +260,52 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/rpc/wrapper.py",
-                '    raise StoreUnavailable("deadline cap") if policy.idempotent else LoginCodeSpent("deadline cap")\n',
+                '    raise policy.cut_off("deadline cap")\n',
                 '    raise StoreUnavailable("deadline cap")\n',
-            )
+            ),
+            Change(
+                "authsvc/rpc/wrapper.py",
+                "import AuthError, CallerForbidden, InvalidField\n",
+                "import AuthError, CallerForbidden, InvalidField, StoreUnavailable\n",
+            ),
         ],
         ["tests/rpc/test_wrapper.py::test_the_deadline_cap"],
+    ),
+    # -- acting for a user, and other apps ----------------------------------------------------------------------------
+    Bug(
+        "a token of any audience names the subject",
+        "a service that holds another service's token acts for its user at WeChat",
+        [
+            Change(
+                "authsvc/service/subjects.py",
+                "Demand(subject.audiences)",
+                "Demand(self._apps.audiences)",
+            )
+        ],
+        ["tests/service/test_subjects.py::test_a_token_is_judged_for_its_caller"],
+    ),
+    Bug(
+        "whichever identity comes first",
+        "of a merged user the wrong WeChat account is asked about",
+        [
+            Change(
+                "authsvc/service/subjects.py",
+                "[one for one in identities if openid in (None, one.openid)]",
+                "identities",
+            )
+        ],
+        ["tests/service/test_subjects.py::test_of_two_identities_in_one_app_the_tokens_own_is_meant"],
+    ),
+    Bug(
+        "other apps by halves",
+        "an app that was added logs nobody in, one that changed keeps its old secret",
+        [
+            Change(
+                "authsvc/app/server.py",
+                "            self._wechat.reconfigure({app.id: app.wechat() for app in apps})\n",
+                "            pass\n",
+            )
+        ],
+        ["tests/e2e/test_reload.py::test_a_plain_server_takes_other_apps_without_a_restart"],
     ),
 )
