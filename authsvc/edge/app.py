@@ -56,6 +56,7 @@ def create_edge(
         "/api/v1/verify": (_GET, verify.verify, from_verdict_call),
         "/api/v1/phone": (_POST, users.phone, from_verdict_call),
         "/api/v1/user-data/decrypt": (_POST, users.decrypt, from_verdict_call),
+        "/api/v1/account": (("DELETE",), users.erase, from_call),
         LEGACY_PATH: (_POST, sessions.legacy_login, from_call),
         "/.well-known/jwks.json": (_GET, Jwks(backend, clock).serve, from_call),
         "/healthz": (_GET, health.alive, from_call),

@@ -8,26 +8,35 @@ restarted server soon; C-core's own default grows to two minutes.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeVar
 
 import grpc
+from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from authapi.v1 import (
     AuthServiceAsyncStub,
     AuthServiceStub,
+    EraseUserRequest,
+    EraseUserResponse,
     KeyServiceAsyncStub,
     KeyServiceStub,
     LoginRequest,
     LoginResponse,
     SessionServiceAsyncStub,
     SessionServiceStub,
+    UserServiceAsyncStub,
+    UserServiceStub,
     WeChatServiceAsyncStub,
     WeChatServiceStub,
 )
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import from_login, unavailable
 from authsvc.edge.settings import EdgeSettings
+
+Answer = TypeVar("Answer", bound=Message)
 
 
 class Backend:
@@ -41,12 +50,23 @@ class Backend:
         self.sessions: SessionServiceAsyncStub = SessionServiceStub(channel)
         self.keys: KeyServiceAsyncStub = KeyServiceStub(channel)
         self.wechat: WeChatServiceAsyncStub = WeChatServiceStub(channel)
+        self.users: UserServiceAsyncStub = UserServiceStub(channel)
         self._health = health_pb2_grpc.HealthStub(channel)
         self.timeout = settings.call_deadline.total_seconds()
 
     async def login(self, request: LoginRequest, correlation: Correlation) -> LoginResponse:
+        """Call Login, once; see `_with_code`."""
+        return await self._with_code(self.auth.Login, request, correlation)
+
+    async def erase(self, request: EraseUserRequest, correlation: Correlation) -> EraseUserResponse:
+        """Call EraseUser with a login code, once; see `_with_code`."""
+        return await self._with_code(self.users.EraseUser, request, correlation)
+
+    async def _with_code(
+        self, method: Callable[..., Awaitable[Answer]], request: Message, correlation: Correlation
+    ) -> Answer:
         """
-        Call Login, once.
+        Call a method whose request carries a login code, once.
 
         Before anything is handed to the channel, the channel must be connected: while it is not, the code provably
         stays here and may be tried again. After that a call without a typed answer has to count as sent.
@@ -57,7 +77,7 @@ class Backend:
         """
         await self._connected()
         try:
-            return await self.auth.Login(
+            return await method(
                 request,
                 metadata=correlation.metadata,
                 timeout=self._settings.login_deadline.total_seconds(),

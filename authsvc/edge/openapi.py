@@ -74,7 +74,7 @@ def build_document() -> Json:
             {"name": "legacy", "description": both("The shape tutorials taught.", "教程中的旧接口。")},
             {"name": "service", "description": both("Document and health.", "文档与健康检查。")},
         ],
-        "paths": _session_paths() | _user_paths() | _gateway_paths() | _service_paths(),
+        "paths": _session_paths() | _user_paths() | _account_path() | _gateway_paths() | _service_paths(),
         "components": {
             "schemas": schemas(),
             "securitySchemes": {
@@ -194,6 +194,26 @@ def _user_paths() -> Json:
                 answer="DecryptResponse",
                 reasons=("USER_DATA_INVALID", "SESSION_KEY_STALE", *_USER),
                 bearer="required",
+                large=True,
+            )
+        },
+    }
+
+
+def _account_path() -> Json:
+    return {
+        "/api/v1/account": {
+            "delete": _operation(
+                "eraseAccount",
+                "user",
+                both(
+                    "Erase the person to whom a fresh wx.login code belongs. A blocked user cannot.",
+                    "抹除新的 wx.login code 所属的用户；被封禁的用户不能自行抹除。",
+                ),
+                body="AccountRequest",
+                example={"app_id": "wx00000000000000d1", "code": "0a3XyZ"},
+                answer="LogoutResponse",
+                reasons=(*_LOGIN, "NOT_FOUND"),
                 large=True,
             )
         },

@@ -152,6 +152,10 @@ def schemas() -> Json:
             {"ended_sessions": _number(both("How many sessions ended now.", "本次结束的会话数。"), 1)},
             required=["ended_sessions"],
         ),
+        "AccountRequest": _object(
+            {"app_id": _IDS["app_id"], "code": _CODE},
+            required=["code"],
+        ),
         "PhoneRequest": _object({"code": _PHONE_CODE}, required=["code"]),
         "PhoneResponse": _object(
             {

@@ -1,13 +1,13 @@
-"""What WeChat knows of the caller: the phone number behind a button's code, and what was encrypted for the app."""
+"""What WeChat knows of the caller (phone number, encrypted data), and the caller's wish to be forgotten."""
 
 import orjson
 from aiohttp import web
 
-from authapi.v1 import DecryptUserDataRequest, GetPhoneNumberRequest
+from authapi.v1 import CodeSubject, DecryptUserDataRequest, EraseUserRequest, GetPhoneNumberRequest
 from authsvc.edge.backend import Backend
 from authsvc.edge.correlation import Correlation
-from authsvc.edge.failures import token_invalid
-from authsvc.edge.reading import bearer_token, read_object, required_text
+from authsvc.edge.failures import invalid_field, token_invalid
+from authsvc.edge.reading import bearer_token, read_object, required_text, text_field
 from authsvc.edge.replies import json_reply
 from authsvc.edge.settings import EdgeSettings
 
@@ -53,6 +53,18 @@ class Users:
         if response.HasField("encrypted_at"):
             answer["encrypted_at"] = response.encrypted_at.seconds
         return json_reply(answer, request_id=correlation.request_id)
+
+    async def erase(self, request: web.Request, correlation: Correlation) -> web.Response:
+        """`DELETE /api/v1/account`: a fresh login code says who it is, so that a stolen token erases nobody."""
+        content = await read_object(request, self._settings)
+        code = required_text(content, "code")
+        app_id = text_field(content, "app_id") or self._settings.default_app
+        if not app_id:
+            raise invalid_field("app_id", "is required")
+        response = await self._backend.erase(
+            EraseUserRequest(code=CodeSubject(app_id=app_id, code=code)), correlation
+        )
+        return json_reply({"ended_sessions": response.ended_sessions}, request_id=correlation.request_id)
 
 
 def _token(request: web.Request) -> str:

@@ -27,6 +27,8 @@ from authapi.v1 import (
     ClientInfo,
     Cursor,
     DecryptUserDataResponse,
+    EraseUserRequest,
+    EraseUserResponse,
     GetJwksResponse,
     GetPhoneNumberResponse,
     GetSessionResponse,
@@ -137,6 +139,14 @@ class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer, WeCh
     async def start(self) -> str:
         self._server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
         add_AuthServiceServicer_to_server(self, self._server)
+        # Of UserService the edge calls one method; the others need no answer here.
+        erase = grpc.unary_unary_rpc_method_handler(
+            self.EraseUser,
+            request_deserializer=EraseUserRequest.FromString,
+            response_serializer=EraseUserResponse.SerializeToString,
+        )
+        handler = grpc.method_handlers_generic_handler("authapi.v1.UserService", {"EraseUser": erase})
+        self._server.add_generic_rpc_handlers((handler,))
         add_SessionServiceServicer_to_server(self, self._server)
         add_KeyServiceServicer_to_server(self, self._server)
         add_WeChatServiceServicer_to_server(self, self._server)
@@ -229,6 +239,9 @@ class Peer(AuthServiceServicer, SessionServiceServicer, KeyServiceServicer, WeCh
 
     async def ResetSessionKey(self, request: Any, context: Any) -> Any:
         return await self._answer("ResetSessionKey", request, context, ResetSessionKeyResponse())
+
+    async def EraseUser(self, request: Any, context: Any) -> Any:
+        return await self._answer("EraseUser", request, context, EraseUserResponse(ended_sessions=2))
 
     async def GetJwks(self, request: Any, context: Any) -> Any:
         usual = GetJwksResponse(jwks_json='{"keys":[]}', max_age=Duration(seconds=300))

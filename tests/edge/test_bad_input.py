@@ -128,7 +128,7 @@ async def test_a_known_path_with_another_method_is_405(
     "path",
     [
         "/",
-        "/api/v1/account",
+        "/api/v1/accounts",
         "/api/v1/login/",
         "/docs/../x",
         "/%00",
