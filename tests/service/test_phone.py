@@ -10,6 +10,7 @@ from authsvc.domain.errors import LoginCodeInvalid, LoginCodeSpent, StoreUnavail
 from authsvc.domain.sessions import ClientInfo
 from authsvc.service.login import PHONE_PATIENCE
 from authsvc.service.phone import KnownNumber
+from authsvc.service.subjects import UserSubject
 from tests.support.core import D1, Core, sandbox_apps
 
 _NOBODY = ClientInfo()
@@ -64,3 +65,26 @@ async def test_twins_of_one_login_share_its_phone(core: Core) -> None:
     assert core.sandbox.requests_for(phone_code) == 1
     assert len({twin.opened.session.session_id for twin in twins}) == 1
     assert all(isinstance(twin.phone, KnownNumber) for twin in twins)
+
+
+async def test_who_leaves_in_the_middle_does_not_lose_the_number(core: Core) -> None:
+    """A caller that is cancelled after the code was spent: the number is bound all the same, and a new key is kept."""
+    core.apps.replace(sandbox_apps(phone=PhonePolicy.BIND))
+    made = await core.login()
+    subject = UserSubject(made.opened.user.user_id, D1)
+    bind, keep = core.store.hold("bind_phone"), core.store.hold("keep_session_key")
+    core.clock.advance(timedelta(seconds=1))
+    for gate, work in (
+        (bind, core.phones.get(subject, code=core.sandbox.mint_phone(D1, "alice"), by="shop")),
+        (keep, core.session_keys.reset(subject)),
+    ):
+        call = asyncio.ensure_future(work)
+        await gate.reached.wait()
+        call.cancel()
+        assert isinstance((await asyncio.gather(call, return_exceptions=True))[0], asyncio.CancelledError)
+        gate.open()
+        await core.unbroken.drained()
+    [identity] = await core.store.real.find_identities(made.opened.user.user_id, app_id=D1)
+    assert identity.sealed_phone is not None
+    assert len(identity.session_keys) == 2
+    assert await core.session_keys.check(subject)
