@@ -81,7 +81,7 @@ bench: install ## Print one table of ratios measured side by side in one run
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew (needs uv on the PATH)
-	uv pip compile --quiet $(LOCK_FLAGS) pyproject.toml --extra postgres --group build --output-file requirements.lock
+	uv pip compile --quiet $(LOCK_FLAGS) pyproject.toml --extra postgres --extra redis --group build --output-file requirements.lock
 	uv pip compile --quiet $(LOCK_FLAGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
 
 .PHONY: clean
