@@ -124,7 +124,7 @@ def _over_http(stage: Stage) -> tuple[Row, ...]:
 
     return (
         Row(BARE_HTTP, _HTTP, BARE_HTTP, (stage.bare,), bare),
-        Row(EDGE_VERIFY, _HTTP, BARE_HTTP, (stage.edge, stage.server), edge_verify, 0.5, verifies=True),
+        Row(EDGE_VERIFY, _HTTP, BARE_HTTP, (stage.edge,), edge_verify, 0.5),
         Row(EDGE_LOGIN, _HTTP, BARE_HTTP, (stage.edge, stage.server, stage.sandbox), edge_login, 0.1),
     )
 

@@ -1,5 +1,6 @@
 """The HTTP edge of a process."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import grpc.aio
@@ -10,18 +11,30 @@ from authsvc.edge.app import create_edge
 from authsvc.edge.server import EdgeServer
 from authsvc.edge.settings import EdgeSettings
 from authsvc.ops import Probe
+from authsvc_client import Settings as VerifierSettings
+from authsvc_client import Verifier
 
+# No token is meant for it: without audiences of its own an edge asks the server where a request names none.
+_NO_AUDIENCE = "-"
 _LOCAL_HOSTS = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class Edge:
-    """The HTTP edge: a client of the contract, whatever process it lives in."""
+    """
+    The HTTP edge: a client of the contract, whatever process it lives in.
 
-    def __init__(self, settings: Settings, *, target: str, world: World) -> None:
+    *audiences* are its own where no setting names them: of whoever knows the apps.
+    """
+
+    def __init__(
+        self, settings: Settings, *, target: str, world: World, audiences: Sequence[str] = ()
+    ) -> None:
         self._settings = settings
+        self._audiences = tuple(settings.edge_audiences or audiences)
         self._target = target
         self._world = world
         self._channel: grpc.aio.Channel | None = None
+        self._verifier: Verifier | None = None
         self._server: EdgeServer | None = None
 
     async def start(self) -> str:
@@ -36,6 +49,7 @@ class Edge:
         check_host = settings.env is not Environment.PROD and is_loopback(settings.http_host)
         edge_settings = EdgeSettings(
             default_app=settings.default_app,
+            audiences=self._audiences,
             language=settings.language,
             trusted_proxies=settings.trusted_proxies,
             allowed_hosts=_LOCAL_HOSTS if check_host else None,
@@ -51,12 +65,20 @@ class Edge:
             ],
         )
         world = self._world
+        # Whatever an audience is asked for, it is named per call; the edge's own stand in its settings.
+        self._verifier = Verifier(
+            self._channel,
+            audience=next(iter(self._audiences), _NO_AUDIENCE),
+            settings=VerifierSettings(hard_bound=timedelta(seconds=settings.hard_bound)),
+        )
+        await self._verifier.start(wait=timedelta(0))
         app = create_edge(
             channel=self._channel,
             settings=edge_settings,
             observer=world.telemetry,
             clock=world.clock,
             entropy=world.entropy,
+            verifier=self._verifier,
         )
         self._server = EdgeServer(
             app, host=settings.http_host, port=settings.http_port, settings=edge_settings
@@ -64,13 +86,15 @@ class Edge:
         try:
             return await self._server.start()
         except OSError:
-            await self._channel.close(None)
+            await self.stop()
             raise
 
     async def stop(self) -> None:
         """Answer what is in flight and close. Idempotent."""
         if self._server is not None:
             await self._server.stop(timedelta(seconds=self._settings.stop_grace))
+        if self._verifier is not None:
+            await self._verifier.aclose()
         if self._channel is not None:
             await self._channel.close(None)
 

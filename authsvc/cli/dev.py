@@ -186,7 +186,8 @@ class Development:
         self._stack.push_async_callback(server.stop)
         self._reload = AppsReload(server, read=read_apps, observer=world.telemetry)
         self._stack.callback(asyncio.ensure_future(self._reload.run()).cancel)
-        edge = Edge(settings, target=addresses["grpc"], world=world)
+        audiences = sorted({audience for app in read_apps().apps for audience in app.policy().audiences})
+        edge = Edge(settings, target=addresses["grpc"], world=world, audiences=audiences)
         with listening("the edge", host=settings.http_host, port=settings.http_port):
             addresses["http"] = await edge.start()
         self._stack.push_async_callback(edge.stop)

@@ -14,7 +14,7 @@ from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, mak
 @TIED
 @settings_options(
     "env", "log_format", "log_level", "ready_file", "grpc_target", "default_app", "http_host", "http_port",
-    "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
+    "edge_audiences", "hard_bound", "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
 )  # fmt: skip
 def command(*, tied: bool, **given: Any) -> None:
     """Run the HTTP edge: JSON for the mini-program in front, the gRPC contract behind; it holds no keys."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,9 @@ SERVER_OPTIONS = (
     "connection_age", "local_roles", "hard_bound", "token_cache_size", "ops_host", "ops_port",
     "database_notifications", "database_pool_size", "database_answer_within", "session_retention",
 )  # fmt: skip
-EDGE_OPTIONS = ("http_host", "http_port", "trusted_proxies", "language", "allow_plaintext")
+EDGE_OPTIONS = (
+    "http_host", "http_port", "edge_audiences", "trusted_proxies", "language", "allow_plaintext",
+)  # fmt: skip
 
 
 @click.command("serve")
@@ -53,11 +55,21 @@ def command(*, with_edge: bool, tied: bool, ops_socket: str, **given: Any) -> No
         run_supervised(
             started_with,
             worker_words=_words(given, SERVER_OPTIONS),
-            edge_words=_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)) if with_edge else None,
+            edge_words=_edge_words(given, started_with) if with_edge else None,
             read=lambda: read_configured(given),
         )
     else:
         _serve(started_with, read=lambda: read_configured(given), ops_socket=ops_socket)
+
+
+def _edge_words(given: Mapping[str, Any], started_with: Reading) -> tuple[str, ...]:
+    """Return the edge's options; its own audiences, if no setting names them, are those of the apps."""
+    settings, parts = started_with
+    words = tuple(_words(given, (*EDGE_OPTIONS, *_EDGE_SHARED)))
+    if settings.edge_audiences:
+        return words
+    audiences = sorted({audience for app in parts.apps for audience in app.policy().audiences})
+    return (*words, "--edge-audiences", ",".join(audiences))
 
 
 def _serve(started_with: Reading, *, read: Callable[[], Reading], ops_socket: str) -> None:
@@ -115,12 +127,12 @@ def _serve(started_with: Reading, *, read: Callable[[], Reading], ops_socket: st
     run(main)
 
 
-_EDGE_SHARED = ("env", "log_format", "log_level", "default_app", "stop_grace", "ops_host")
+_EDGE_SHARED = ("env", "log_format", "log_level", "default_app", "hard_bound", "stop_grace", "ops_host")
 # What the supervisor decides for its children.
 _OURS = frozenset({"ready_file", "workers", "grpc_port", "ops_port"})
 
 
-def _words(given: dict[str, Any], names: tuple[str, ...]) -> list[str]:
+def _words(given: Mapping[str, Any], names: tuple[str, ...]) -> list[str]:
     """Return the options that were given, as the command line of a child."""
     words: list[str] = []
     for name in names:

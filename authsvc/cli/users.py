@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 from authapi.v1 import user_service_pb2 as pb
 from authapi.v1.user_service_pb2_grpc import UserServiceStub
 from authsvc.cli.calling import channel, grpc_target_option, refused
+from authsvc.cli.ids import GroupWithIds
 from authsvc.cli.importing import Progress, bring_in, read_records
 from authsvc.system import SystemClock
 
@@ -21,7 +22,7 @@ T = TypeVar("T", bound=Message)
 _DURATIONS = {"m": "minutes", "h": "hours", "d": "days"}
 
 
-@click.group("users")
+@click.group("users", cls=GroupWithIds)
 def command() -> None:
     """Look at users of a running service, block, merge, import, export or erase them."""
 

@@ -186,6 +186,10 @@ class EdgeSection(Section):
     grpc_target: str = Field(
         "127.0.0.1:50051", min_length=1, description="Where the edge finds the gRPC server"
     )
+    edge_audiences: Names = Field(
+        (),
+        description="Audiences of the edge itself: /verify and /session judge here, where nothing else is asked for",
+    )
     trusted_proxies: Names = Field(
         (), description="Networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8"
     )

@@ -8,6 +8,7 @@ from aiohttp import web
 from authsvc.edge.backend import Backend
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import Refused, from_call, from_verdict_call
+from authsvc.edge.judging import Judge, LocalJudge, RemoteJudge
 from authsvc.edge.jwks import Jwks
 from authsvc.edge.pages import Health, static_pages
 from authsvc.edge.routing import LEGACY_PATH, FromCall, Handler, Routing, refuse_http
@@ -17,6 +18,7 @@ from authsvc.edge.users import Users
 from authsvc.edge.verify import Verify
 from authsvc.ports import Clock, Entropy, Observer
 from authsvc.status import BY_REASON
+from authsvc_client import Verifier
 
 CLOCK: web.AppKey[Clock] = web.AppKey("clock")
 HEALTH: web.AppKey[Health] = web.AppKey("health", Health)
@@ -35,16 +37,21 @@ def create_edge(
     observer: Observer,
     clock: Clock,
     entropy: Entropy,
+    verifier: Verifier | None = None,
 ) -> web.Application:
     """
     Return the application; serve it with `EdgeServer`, which adds the deadlines of a connection.
 
     *channel* leads to the server and stays its maker's: it is not closed here. It must not retry Login (see
-    `backend`).
+    `backend`). With a *verifier*, which its maker starts and stops, tokens are judged here; without one the server is
+    asked each time.
     """
     backend = Backend(channel, settings)
-    sessions = Sessions(backend, settings)
-    verify = Verify(backend)
+    judge: Judge = RemoteJudge(backend)
+    if verifier is not None:
+        judge = LocalJudge(verifier, audiences=settings.audiences, remote=RemoteJudge(backend))
+    sessions = Sessions(backend, judge, settings)
+    verify = Verify(backend, judge)
     users = Users(backend, settings)
     health = Health(backend)
     routing = Routing(settings=settings, observer=observer, clock=clock, entropy=entropy)

@@ -138,6 +138,9 @@ class Demand:
     roles: tuple[str, ...]
 
 
+ANYTHING = Demand(audience="", scopes=(), roles=())
+
+
 @lru_cache(maxsize=256)  # a gateway asks the same question for every request it guards
 def parse_demand(query: str) -> Demand:
     """

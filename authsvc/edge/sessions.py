@@ -18,6 +18,7 @@ from authapi.v1 import (
 from authsvc.edge.backend import Backend
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import Refused, invalid_field
+from authsvc.edge.judging import Judge
 from authsvc.edge.origin import Origin, user_agent
 from authsvc.edge.reading import bearer_token, flag_field, read_object, required_text, text_field
 from authsvc.edge.replies import json_reply
@@ -31,8 +32,9 @@ _CODE_MISSING = "缺少code参数"  # pinned by CONTRACT.md: what the tutorials'
 class Sessions:
     """The handlers that start, continue and end sessions."""
 
-    def __init__(self, backend: Backend, settings: EdgeSettings) -> None:
+    def __init__(self, backend: Backend, judge: Judge, settings: EdgeSettings) -> None:
         self._backend = backend
+        self._judge = judge
         self._settings = settings
         self._origin = Origin(settings.trusted_proxies)
 
@@ -115,6 +117,8 @@ class Sessions:
                 revoke, metadata=correlation.metadata, timeout=self._backend.timeout
             )
             ended += response.ended_sessions
+            # So that this edge does not let through what it has just ended.
+            await self._judge.reach(response.position)
         return json_reply({"ended_sessions": ended}, request_id=correlation.request_id)
 
     def _client(self, request: web.Request, content: dict[str, Any]) -> ClientInfo:

@@ -14,6 +14,7 @@ class EdgeSettings:
     Limits and defaults of one edge.
 
     `default_app` is the app of a login that names none and of the legacy route; empty means there is none.
+    `audiences` are the edge's own: a token must be meant for one of them where `/verify` is not asked for another.
     `trusted_proxies` are CIDR blocks whose X-Forwarded-For is believed. `allowed_hosts` are host names without port
     (IPv6 without brackets); None accepts any, which is right behind a proxy that checks.
 
@@ -30,6 +31,7 @@ class EdgeSettings:
 
     default_app: str = ""
     language: str = "zh"
+    audiences: tuple[str, ...] = ()
     trusted_proxies: tuple[str, ...] = ()
     allowed_hosts: frozenset[str] | None = None
     max_body: int = 64 * 1024

@@ -5,37 +5,25 @@ from typing import Any
 
 from aiohttp import web
 
-from authapi.v1 import (
-    Active,
-    GetSessionRequest,
-    InactiveReason,
-    Session,
-    VerifyTokenRequest,
-    VerifyTokenResponse,
-)
+from authapi.v1 import GetSessionRequest, Session
 from authsvc.edge.backend import Backend
 from authsvc.edge.correlation import Correlation
-from authsvc.edge.failures import Refused, token_insufficient, token_invalid
-from authsvc.edge.reading import bearer_token, parse_demand
+from authsvc.edge.failures import Refused, token_invalid
+from authsvc.edge.judging import Judge
+from authsvc.edge.reading import ANYTHING, bearer_token, parse_demand
 from authsvc.edge.replies import json_reply, reply
-from authsvc.status import BY_REASON, INTERNAL
+from authsvc.status import INTERNAL
+from authsvc_client import Active
 
-# The token is good, it just does not allow what was asked: 403. Everything else, new reasons included, is 401.
-_INSUFFICIENT = frozenset(
-    {
-        InactiveReason.INACTIVE_REASON_WRONG_AUDIENCE,
-        InactiveReason.INACTIVE_REASON_MISSING_SCOPE,
-        InactiveReason.INACTIVE_REASON_MISSING_ROLE,
-    }
-)
 _HEADER_TEXT = re.compile(r"[\x20-\x7e]*")
 
 
 class Verify:
     """The handlers that answer for a token."""
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, judge: Judge) -> None:
         self._backend = backend
+        self._judge = judge
 
     async def verify(self, request: web.Request, correlation: Correlation) -> web.Response:
         """`GET /api/v1/verify`: 200 with the x-auth headers and no body. What a gateway says of its request is not read."""
@@ -43,18 +31,7 @@ class Verify:
         if not token:
             raise token_invalid(presented="Authorization" in request.headers)
         demand = parse_demand(request.rel_url.raw_query_string)
-        active = _active(
-            await self._backend.auth.VerifyToken(
-                VerifyTokenRequest(
-                    access_token=token,
-                    audience=demand.audience,
-                    required_scopes=demand.scopes,
-                    required_roles=demand.roles,
-                ),
-                metadata=correlation.metadata,
-                timeout=self._backend.timeout,
-            )
-        )
+        active = await self._judge.active(token, demand, correlation)
         headers = {
             "x-auth-user": active.user_id,
             "x-auth-session": active.session_id,
@@ -70,30 +47,14 @@ class Verify:
         token = bearer_token(request)
         if not token:
             raise token_invalid(presented="Authorization" in request.headers)
-        auth, sessions = self._backend.auth, self._backend.sessions
-        active = _active(
-            await auth.VerifyToken(
-                VerifyTokenRequest(access_token=token),
-                metadata=correlation.metadata,
-                timeout=self._backend.timeout,
-            )
-        )
-        response = await sessions.GetSession(
+        active = await self._judge.active(token, ANYTHING, correlation)
+        response = await self._backend.sessions.GetSession(
             GetSessionRequest(access_token=token),
             metadata=correlation.metadata,
             timeout=self._backend.timeout,
         )
         content = {"session": _session_json(response.session), "claims": _claims_json(active)}
         return json_reply(content, request_id=correlation.request_id)
-
-
-def _active(response: VerifyTokenResponse) -> Active:
-    outcome = response.WhichOneof("outcome")
-    if outcome == "active":
-        return response.active
-    if outcome == "inactive":
-        raise token_insufficient() if response.inactive.reason in _INSUFFICIENT else token_invalid()
-    raise Refused(BY_REASON["NOT_FRESH"], cause="the server answered without an outcome")
 
 
 def _claims_json(active: Active) -> dict[str, Any]:
@@ -105,14 +66,14 @@ def _claims_json(active: Active) -> dict[str, Any]:
         "roles": list(active.roles),
         "audiences": list(active.audiences),
         "token_id": active.token_id,
-        "issued_at": active.issued_at.seconds,
-        "expires_at": active.expires_at.seconds,
+        "issued_at": int(active.issued_at.timestamp()),
+        "expires_at": int(active.expires_at.timestamp()),
     }
-    if active.HasField("openid"):
+    if active.openid is not None:
         claims["openid"] = active.openid
     if active.previous_user_ids:
         claims["previous_user_ids"] = list(active.previous_user_ids)
-    if active.HasField("external_id"):
+    if active.external_id is not None:
         claims["external_id"] = active.external_id
     return claims
 

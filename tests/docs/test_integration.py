@@ -7,7 +7,7 @@ import pytest
 
 from authsvc.domain.access_token import InactiveReason
 from authsvc.domain.sessions import EndReason
-from authsvc.edge.verify import _INSUFFICIENT
+from authsvc.edge.judging import _INSUFFICIENT
 from authsvc.status import BY_REASON
 
 ROOT = Path(__file__).parents[2]

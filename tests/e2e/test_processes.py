@@ -117,6 +117,7 @@ def test_a_killed_part_is_started_again_on_its_port(tmp_path: Path, wechat: str)
             os.kill(victim, signal.SIGKILL)
             wait_until(lambda victim=victim: not alive(victim), what="the part is gone")  # type: ignore[misc]
             wait_until(lambda: works(service, login["access_token"]), what="the part is back on its port")
+        wait_until(lambda: service.get("/readyz").status == 200, what="the edge finds the server again")
         assert service.refresh(login["refresh_token"]).status == 200
         assert process.stderr.count('"event":"process.exited"') == 2
         assert process.process.poll() is None
