@@ -16,7 +16,7 @@ from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import Refused, token_insufficient, token_invalid
 from authsvc.edge.reading import Demand
 from authsvc.status import BY_REASON
-from authsvc_client import Active, CannotKnow, Inactive, InactiveReason, Verifier
+from authsvc_client import Active, CannotKnow, Cause, Inactive, InactiveReason, Verifier
 
 _REACH = timedelta(seconds=1)
 # The token is good, it just does not allow what was asked: 403. Everything else, new reasons included, is 401.
@@ -96,6 +96,8 @@ class LocalJudge:
         refusal = token_insufficient()
         for audience in audiences:
             verdict = await self._verdict(token, demand, audience)
+            if verdict is None:
+                return await self._remote.active(token, demand, correlation)
             if isinstance(verdict, Active):
                 return verdict
             if verdict.reason is not InactiveReason.WRONG_AUDIENCE:
@@ -107,12 +109,16 @@ class LocalJudge:
         """See Judge.reach."""
         await self._verifier.wait_for(position, timeout=_REACH)
 
-    async def _verdict(self, token: str, demand: Demand, audience: str) -> Active | Inactive:
+    async def _verdict(self, token: str, demand: Demand, audience: str) -> Active | Inactive | None:
+        """Return the verdict; None if the token's key is not known here, where the server can say that it is nobody's."""
         try:
             return await self._verifier.verify(
                 token, scopes=demand.scopes, roles=demand.roles, audience=audience
             )
         except CannotKnow as unknown:
+            if unknown.cause is Cause.UNKNOWN_KEY:
+                # A phone with a token of a key that is long gone must hear 401 and log in, not 503 and wait.
+                return None
             raise Refused(
                 BY_REASON["NOT_FRESH"],
                 retry_after=max(1, round(unknown.retry_after.total_seconds())),

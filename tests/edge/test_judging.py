@@ -9,14 +9,14 @@ import aiohttp
 import grpc
 import pytest
 
-from authapi.v1 import RevokeResponse
+from authapi.v1 import InactiveReason, RevokeResponse, VerifyTokenResponse
 from authsvc.edge.app import create_edge
 from authsvc.edge.server import EdgeServer
 from authsvc.edge.settings import EdgeSettings
 from authsvc_client import Settings, Verifier
 from authsvc_client.testing import FakeAuthsvc, TokenMint
 from tests.edge.peer import Peer
-from tests.edge.wire import Answer
+from tests.edge.wire import Answer, a_moment
 from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
 
 OWN = ("shop", "orders")
@@ -149,12 +149,29 @@ async def test_a_logout_does_not_wait_for_ever() -> None:
         assert (answer.status, answer.json) == (200, {"ended_sessions": 1})
 
 
-async def test_what_cannot_be_known_is_503() -> None:
-    """A key that nobody has read yet is no verdict."""
-    async with edge(*OWN, when_stale="unavailable") as scene:
+async def test_a_key_that_is_unknown_here_is_put_to_the_server() -> None:
+    """Who holds a token of a key that is long gone hears the server's word, not that it cannot be known."""
+    async with edge(*OWN) as scene:
+        scene.peer.answers["VerifyToken"] = VerifyTokenResponse(
+            inactive={"reason": InactiveReason.INACTIVE_REASON_UNKNOWN_KEY}  # type: ignore[arg-type]
+        )
         scene.authsvc.keys_fail = True
-        stranger = TokenMint()
-        answer = await scene.verify(stranger.token(audience="orders"))
+        for _ in range(2):
+            assert (await scene.verify(TokenMint().token(audience="orders"))).status == 401
+        assert len(scene.peer.requests("VerifyToken")) == 2
+
+
+async def test_what_cannot_be_known_is_503() -> None:
+    """Revocations that nobody has confirmed for longer than the hard bound are no verdict."""
+    async with edge(*OWN, when_stale="unavailable") as scene:
+        scene.authsvc.age = timedelta(minutes=5)
+        scene.authsvc.new_incarnation()
+        scene.authsvc.cut()
+        token = scene.authsvc.mint.token(audience="orders")
+        answer = await scene.verify(token)
+        while answer.status == 200:  # until the stream is open again and tells its age
+            await a_moment()
+            answer = await scene.verify(token)
         assert (answer.status, answer.error["reason"]) == (503, "NOT_FRESH")
         assert int(answer.headers["Retry-After"]) >= 1
 
