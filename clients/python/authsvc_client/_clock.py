@@ -1,7 +1,8 @@
-"""The real clock and the dice for jitter: the one file of this package that touches them."""
+"""The real clock, the dice for jitter, and fresh ids: the one file of this package that touches them."""
 
 import asyncio
 import random
+import secrets
 import time
 from typing import Protocol
 
@@ -47,3 +48,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """See Clock.sleep."""
         await asyncio.sleep(max(seconds, 0.0))
+
+
+def fresh_id() -> str:
+    """Return an id for a request that came without one: 32 hex digits."""
+    return secrets.token_hex(16)

@@ -5,22 +5,22 @@ Callers with the same question share the answer. A call that fails leaves all of
 """
 
 import asyncio
-from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC
 from typing import TypeAlias
 
 from authapi.v1 import Active as ActiveMessage
-from authapi.v1 import VerifyTokenRequest, VerifyTokenResponse
+from authapi.v1 import BatchVerifyTokensResponse, VerifyTokenRequest, VerifyTokenResponse
 from authsvc_client._clock import Clock
+from authsvc_client.coalescing import Coalescer
 from authsvc_client.connection import Calls, Unanswered
 from authsvc_client.hooks import Hooks
 from authsvc_client.judgement import Demand
 from authsvc_client.verdicts import Active, Inactive, InactiveReason, SessionEndReason, Verdict
 
-# 256 tokens of the greatest length stay below gRPC's 4 MB.
+# Smaller than the contract allows: the server is asked by many at once when this happens.
 _BATCH = 256
-_BATCHES_AT_ONCE = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +32,11 @@ class Answer:
 
 
 _Question: TypeAlias = tuple[str, Demand]
-_Waiting: TypeAlias = "asyncio.Future[Answer | None]"
+_Waiting: TypeAlias = "asyncio.Task[Answer | None]"
 
 
 class Asker:
-    """Collects questions; while its calls are on their way, more gather for the next one."""
+    """Puts questions; those that come while a call is on its way gather for the next one."""
 
     def __init__(
         self, *, calls: Calls, clock: Clock, hooks: Hooks, timeout_s: float, most_waiting: int
@@ -47,23 +47,18 @@ class Asker:
         self._timeout_s = timeout_s
         self._most_waiting = most_waiting
         self._callers = 0
-        self._questions: OrderedDict[_Question, _Waiting] = OrderedDict()
-        self._sent: dict[_Question, _Waiting] = {}
-        self._senders: set[asyncio.Task[None]] = set()
+        self._asked: dict[_Question, _Waiting] = {}
+        self._coalescer = Coalescer(many=self._send, failure=Unanswered, clock=clock, most_in_batch=_BATCH)
 
     async def ask(self, token: str, demand: Demand) -> Answer | None:
         """Return the server's answer, or None if there is none: too many wait, or the call failed."""
         if self._callers >= self._most_waiting:
             return None
         question = (token, demand)
-        waiting = self._sent.get(question) or self._questions.get(question)
+        waiting = self._asked.get(question)
         if waiting is None:
-            waiting = asyncio.get_running_loop().create_future()
-            self._questions[question] = waiting
-            if len(self._senders) < _BATCHES_AT_ONCE:
-                sender = asyncio.ensure_future(self._send_all())
-                self._senders.add(sender)
-                sender.add_done_callback(self._senders.discard)
+            waiting = self._asked[question] = asyncio.ensure_future(self._answer(token, demand))
+            waiting.add_done_callback(lambda _: self._asked.pop(question))
         self._callers += 1
         try:
             return await asyncio.shield(waiting)
@@ -72,48 +67,32 @@ class Asker:
 
     def close(self) -> None:
         """Give up all calls; whoever waits is left without an answer."""
-        for sender in self._senders:
-            sender.cancel()
-        for waiting in (*self._questions.values(), *self._sent.values()):
-            if not waiting.done():
-                waiting.set_result(None)
+        self._coalescer.abandon()
 
-    async def _send_all(self) -> None:
-        await asyncio.sleep(0)  # noqa: TID251 - lets others of this turn come along, waits for nothing
-        while self._questions:
-            batch = [self._questions.popitem(last=False) for _ in range(min(_BATCH, len(self._questions)))]
-            self._sent.update(batch)
-            answers: list[Answer | None] = [None] * len(batch)
-            try:
-                answers = await self._send([question for question, _ in batch])
-            finally:
-                for (question, waiting), answer in zip(batch, answers, strict=True):
-                    del self._sent[question]
-                    if not waiting.done():
-                        waiting.set_result(answer)
-
-    async def _send(self, questions: list[_Question]) -> list[Answer | None]:
-        requests = [
-            VerifyTokenRequest(
-                access_token=token,
-                audience=demand.audience,
-                required_scopes=demand.scopes,
-                required_roles=demand.roles,
-            )
-            for token, demand in questions
-        ]
+    async def _answer(self, token: str, demand: Demand) -> Answer | None:
+        request = VerifyTokenRequest(
+            access_token=token,
+            audience=demand.audience,
+            required_scopes=demand.scopes,
+            required_roles=demand.roles,
+        )
         asked_at = self._clock.elapsed_s()
         try:
-            reply = await self._calls.verify(requests, timeout_s=self._timeout_s)
+            response = await self._coalescer.ask(request, timeout_s=self._timeout_s)
         except Unanswered:
-            self._hooks.asked(len(questions), ok=False)
-            return [None] * len(questions)
-        took_s = self._clock.elapsed_s() - asked_at
-        if len(reply.responses) != len(questions):
-            self._hooks.asked(len(questions), ok=False)
-            return [None] * len(questions)
-        self._hooks.asked(len(questions), ok=True)
-        return [read_answer(response, took_s=took_s) for response in reply.responses]
+            return None
+        return read_answer(response, took_s=self._clock.elapsed_s() - asked_at)
+
+    async def _send(
+        self, requests: Sequence[VerifyTokenRequest], timeout_s: float
+    ) -> BatchVerifyTokensResponse:
+        try:
+            reply = await self._calls.verify(requests, timeout_s=timeout_s)
+        except Unanswered:
+            self._hooks.asked(len(requests), ok=False)
+            raise
+        self._hooks.asked(len(requests), ok=len(reply.responses) == len(requests))
+        return reply
 
 
 def read_answer(response: VerifyTokenResponse, *, took_s: float) -> Answer | None:
@@ -131,6 +110,12 @@ def read_answer(response: VerifyTokenResponse, *, took_s: float) -> Answer | Non
                 age_s,
             )
     return None
+
+
+def verdict_of(response: VerifyTokenResponse) -> Verdict | None:
+    """Return what a response of VerifyToken says as a verdict; None if it holds no outcome that is known here."""
+    answer = read_answer(response, took_s=0)
+    return None if answer is None else answer.verdict
 
 
 def read_active(message: ActiveMessage) -> Active:

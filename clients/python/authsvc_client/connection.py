@@ -10,7 +10,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -24,9 +24,12 @@ from authapi.v1 import (
     GetJwksResponse,
     KeyServiceStub,
     RevocationServiceStub,
+    SessionServiceStub,
+    UserServiceStub,
     VerifyTokenRequest,
     WatchRevocationsRequest,
     WatchRevocationsResponse,
+    WeChatServiceStub,
 )
 
 T = TypeVar("T")
@@ -35,12 +38,34 @@ MetadataSource = Metadata | Callable[[], Metadata]
 """Metadata for every call, or what makes it anew for each (a credential that is rotated)."""
 
 
-class Unanswered(Exception):
+class CallFailure(Exception):
+    """A call ended with an error, which several callers may have to be told."""
+
+    @property
+    def blames_request(self) -> bool:
+        """Whether one of several requests may be to blame, so that the others deserve another call."""
+        return False
+
+    def again(self) -> Self:
+        """Return the same error for another caller: an exception is raised once."""
+        raise NotImplementedError
+
+
+class Unanswered(CallFailure):
     """A call ended with an error status; `code` is its name. What the server or a proxy wrote is not repeated."""
 
     def __init__(self, code: str) -> None:
         super().__init__(f"the call ended with {code}")
         self.code = code
+
+    @property
+    def blames_request(self) -> bool:
+        """See CallFailure."""
+        return self.code in {"INVALID_ARGUMENT", "PERMISSION_DENIED", "OUT_OF_RANGE"}
+
+    def again(self) -> Self:
+        """See CallFailure."""
+        return type(self)(self.code)
 
 
 class Stream(Protocol):
@@ -114,6 +139,18 @@ def blocking_channel(target: str, credentials: grpc.ChannelCredentials | None = 
 def metadata_of(source: MetadataSource) -> tuple[tuple[str, str | bytes], ...]:
     """Return the metadata of one call."""
     return tuple(source() if callable(source) else source)
+
+
+class Stubs:
+    """The contract's stubs over a channel of either kind; their calls are awaited or not, as the channel's are."""
+
+    def __init__(self, channel: grpc.Channel | grpc.aio.Channel) -> None:
+        either: Any = channel
+        self.auth: Any = AuthServiceStub(either)
+        self.sessions: Any = SessionServiceStub(either)
+        self.keys: Any = KeyServiceStub(either)
+        self.wechat: Any = WeChatServiceStub(either)
+        self.users: Any = UserServiceStub(either)
 
 
 class AioCalls:

@@ -28,7 +28,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61uthapi/v1/auth_service.proto\x12\nauthapi.v1\x1a\x1d\x61uthapi/v1/error_reason.proto\x1a\x16\x61uthapi/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\x01\n\x0cLoginRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x1b\n\x11mini_program_code\x18\x02 \x01(\tH\x00\x12&\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x16.authapi.v1.ClientInfo\x12\x12\n\nphone_code\x18\t \x01(\tB\x0c\n\ncredentialJ\x04\x08\x03\x10\x08\"\xc1\x02\n\rLoginResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06openid\x18\x03 \x01(\t\x12\x14\n\x07unionid\x18\x04 \x01(\tH\x00\x88\x01\x01\x12%\n\x06tokens\x18\x05 \x01(\x0b\x32\x15.authapi.v1.TokenPair\x12\x13\n\x0bis_new_user\x18\x06 \x01(\x08\x12\x19\n\x11previous_user_ids\x18\x07 \x03(\t\x12\x18\n\x0b\x65xternal_id\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cphone_number\x18\t \x01(\tH\x02\x88\x01\x01\x12,\n\x0bphone_error\x18\n \x01(\x0e\x32\x17.authapi.v1.ErrorReasonB\n\n\x08_unionidB\x0e\n\x0c_external_idB\x0f\n\r_phone_number\"T\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12&\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x16.authapi.v1.ClientInfo\"}\n\x14RefreshTokenResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12%\n\x06tokens\x18\x03 \x01(\x0b\x32\x15.authapi.v1.TokenPair\x12\x19\n\x11previous_user_ids\x18\x04 \x03(\t\"\x93\x01\n\x12VerifyTokenRequest\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x17\n\x0frequired_scopes\x18\x03 \x03(\t\x12\x16\n\x0erequired_roles\x18\x04 \x03(\t\x12$\n\x08\x61t_least\x18\x05 \x01(\x0b\x32\x12.authapi.v1.Cursor\"\xc3\x01\n\x13VerifyTokenResponse\x12$\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32\x12.authapi.v1.ActiveH\x00\x12(\n\x08inactive\x18\x02 \x01(\x0b\x32\x14.authapi.v1.InactiveH\x00\x12)\n\rknown_through\x18\x03 \x01(\x0b\x32\x12.authapi.v1.Cursor\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07outcome\"\xc5\x02\n\x06\x41\x63tive\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x03 \x01(\t\x12\x13\n\x06openid\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\r\n\x05roles\x18\x06 \x03(\t\x12\x11\n\taudiences\x18\x07 \x03(\t\x12\x10\n\x08token_id\x18\x08 \x01(\t\x12-\n\tissued_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11previous_user_ids\x18\x0b \x03(\t\x12\x18\n\x0b\x65xternal_id\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_openidB\x0e\n\x0c_external_id\"p\n\x08Inactive\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.authapi.v1.InactiveReason\x12\x38\n\x12session_end_reason\x18\x02 \x01(\x0e\x32\x1c.authapi.v1.SessionEndReason\"L\n\x18\x42\x61tchVerifyTokensRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.authapi.v1.VerifyTokenRequest\"O\n\x19\x42\x61tchVerifyTokensResponse\x12\x32\n\tresponses\x18\x01 \x03(\x0b\x32\x1f.authapi.v1.VerifyTokenResponse\"-\n\nUserTarget\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\"\xf0\x01\n\rRevokeRequest\x12\x16\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tH\x00\x12\x17\n\rrefresh_token\x18\x02 \x01(\tH\x00\x12\x14\n\nsession_id\x18\x03 \x01(\tH\x00\x12&\n\x04user\x18\x04 \x01(\x0b\x32\x16.authapi.v1.UserTargetH\x00\x12\x10\n\x06\x61pp_id\x18\x05 \x01(\tH\x00\x12&\n\x05scope\x18\x06 \x01(\x0e\x32\x17.authapi.v1.RevokeScope\x12,\n\x06reason\x18\x07 \x01(\x0e\x32\x1c.authapi.v1.SessionEndReasonB\x08\n\x06target\"^\n\x0eRevokeResponse\x12\"\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x12.authapi.v1.Cursor\x12\x16\n\x0e\x65nded_sessions\x18\x02 \x01(\x05\x12\x10\n\x08position\x18\x03 \x01(\x0c*[\n\x0bRevokeScope\x12\x1c\n\x18REVOKE_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n\x14REVOKE_SCOPE_SESSION\x10\x01\x12\x14\n\x10REVOKE_SCOPE_ALL\x10\x02\x32\x91\x03\n\x0b\x41uthService\x12<\n\x05Login\x12\x18.authapi.v1.LoginRequest\x1a\x19.authapi.v1.LoginResponse\x12Q\n\x0cRefreshToken\x12\x1f.authapi.v1.RefreshTokenRequest\x1a .authapi.v1.RefreshTokenResponse\x12N\n\x0bVerifyToken\x12\x1e.authapi.v1.VerifyTokenRequest\x1a\x1f.authapi.v1.VerifyTokenResponse\x12`\n\x11\x42\x61tchVerifyTokens\x12$.authapi.v1.BatchVerifyTokensRequest\x1a%.authapi.v1.BatchVerifyTokensResponse\x12?\n\x06Revoke\x12\x19.authapi.v1.RevokeRequest\x1a\x1a.authapi.v1.RevokeResponseBj\n\x15io.authsvc.authapi.v1P\x01Z:github.com/authsvc/authsvc/clients/go/authapi/v1;authapiv1\xaa\x02\x12\x41uthsvc.AuthApi.V1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61uthapi/v1/auth_service.proto\x12\nauthapi.v1\x1a\x1d\x61uthapi/v1/error_reason.proto\x1a\x16\x61uthapi/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa3\x01\n\x0cLoginRequest\x12\x0e\n\x06\x61pp_id\x18\x01 \x01(\t\x12\x1b\n\x11mini_program_code\x18\x02 \x01(\tH\x00\x12\x16\n\x0clegacy_token\x18\x03 \x01(\tH\x00\x12&\n\x06\x63lient\x18\x08 \x01(\x0b\x32\x16.authapi.v1.ClientInfo\x12\x12\n\nphone_code\x18\t \x01(\tB\x0c\n\ncredentialJ\x04\x08\x04\x10\x08\"\xc1\x02\n\rLoginResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06openid\x18\x03 \x01(\t\x12\x14\n\x07unionid\x18\x04 \x01(\tH\x00\x88\x01\x01\x12%\n\x06tokens\x18\x05 \x01(\x0b\x32\x15.authapi.v1.TokenPair\x12\x13\n\x0bis_new_user\x18\x06 \x01(\x08\x12\x19\n\x11previous_user_ids\x18\x07 \x03(\t\x12\x18\n\x0b\x65xternal_id\x18\x08 \x01(\tH\x01\x88\x01\x01\x12\x19\n\x0cphone_number\x18\t \x01(\tH\x02\x88\x01\x01\x12,\n\x0bphone_error\x18\n \x01(\x0e\x32\x17.authapi.v1.ErrorReasonB\n\n\x08_unionidB\x0e\n\x0c_external_idB\x0f\n\r_phone_number\"T\n\x13RefreshTokenRequest\x12\x15\n\rrefresh_token\x18\x01 \x01(\t\x12&\n\x06\x63lient\x18\x02 \x01(\x0b\x32\x16.authapi.v1.ClientInfo\"}\n\x14RefreshTokenResponse\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12%\n\x06tokens\x18\x03 \x01(\x0b\x32\x15.authapi.v1.TokenPair\x12\x19\n\x11previous_user_ids\x18\x04 \x03(\t\"\x93\x01\n\x12VerifyTokenRequest\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x10\n\x08\x61udience\x18\x02 \x01(\t\x12\x17\n\x0frequired_scopes\x18\x03 \x03(\t\x12\x16\n\x0erequired_roles\x18\x04 \x03(\t\x12$\n\x08\x61t_least\x18\x05 \x01(\x0b\x32\x12.authapi.v1.Cursor\"\xc3\x01\n\x13VerifyTokenResponse\x12$\n\x06\x61\x63tive\x18\x01 \x01(\x0b\x32\x12.authapi.v1.ActiveH\x00\x12(\n\x08inactive\x18\x02 \x01(\x0b\x32\x14.authapi.v1.InactiveH\x00\x12)\n\rknown_through\x18\x03 \x01(\x0b\x32\x12.authapi.v1.Cursor\x12&\n\x03\x61ge\x18\x04 \x01(\x0b\x32\x19.google.protobuf.DurationB\t\n\x07outcome\"\xc5\x02\n\x06\x41\x63tive\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x03 \x01(\t\x12\x13\n\x06openid\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06scopes\x18\x05 \x03(\t\x12\r\n\x05roles\x18\x06 \x03(\t\x12\x11\n\taudiences\x18\x07 \x03(\t\x12\x10\n\x08token_id\x18\x08 \x01(\t\x12-\n\tissued_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nexpires_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x11previous_user_ids\x18\x0b \x03(\t\x12\x18\n\x0b\x65xternal_id\x18\x0c \x01(\tH\x01\x88\x01\x01\x42\t\n\x07_openidB\x0e\n\x0c_external_id\"p\n\x08Inactive\x12*\n\x06reason\x18\x01 \x01(\x0e\x32\x1a.authapi.v1.InactiveReason\x12\x38\n\x12session_end_reason\x18\x02 \x01(\x0e\x32\x1c.authapi.v1.SessionEndReason\"L\n\x18\x42\x61tchVerifyTokensRequest\x12\x30\n\x08requests\x18\x01 \x03(\x0b\x32\x1e.authapi.v1.VerifyTokenRequest\"O\n\x19\x42\x61tchVerifyTokensResponse\x12\x32\n\tresponses\x18\x01 \x03(\x0b\x32\x1f.authapi.v1.VerifyTokenResponse\"-\n\nUserTarget\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x0e\n\x06\x61pp_id\x18\x02 \x01(\t\"\xf0\x01\n\rRevokeRequest\x12\x16\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\tH\x00\x12\x17\n\rrefresh_token\x18\x02 \x01(\tH\x00\x12\x14\n\nsession_id\x18\x03 \x01(\tH\x00\x12&\n\x04user\x18\x04 \x01(\x0b\x32\x16.authapi.v1.UserTargetH\x00\x12\x10\n\x06\x61pp_id\x18\x05 \x01(\tH\x00\x12&\n\x05scope\x18\x06 \x01(\x0e\x32\x17.authapi.v1.RevokeScope\x12,\n\x06reason\x18\x07 \x01(\x0e\x32\x1c.authapi.v1.SessionEndReasonB\x08\n\x06target\"^\n\x0eRevokeResponse\x12\"\n\x06\x63ursor\x18\x01 \x01(\x0b\x32\x12.authapi.v1.Cursor\x12\x16\n\x0e\x65nded_sessions\x18\x02 \x01(\x05\x12\x10\n\x08position\x18\x03 \x01(\x0c*[\n\x0bRevokeScope\x12\x1c\n\x18REVOKE_SCOPE_UNSPECIFIED\x10\x00\x12\x18\n\x14REVOKE_SCOPE_SESSION\x10\x01\x12\x14\n\x10REVOKE_SCOPE_ALL\x10\x02\x32\x91\x03\n\x0b\x41uthService\x12<\n\x05Login\x12\x18.authapi.v1.LoginRequest\x1a\x19.authapi.v1.LoginResponse\x12Q\n\x0cRefreshToken\x12\x1f.authapi.v1.RefreshTokenRequest\x1a .authapi.v1.RefreshTokenResponse\x12N\n\x0bVerifyToken\x12\x1e.authapi.v1.VerifyTokenRequest\x1a\x1f.authapi.v1.VerifyTokenResponse\x12`\n\x11\x42\x61tchVerifyTokens\x12$.authapi.v1.BatchVerifyTokensRequest\x1a%.authapi.v1.BatchVerifyTokensResponse\x12?\n\x06Revoke\x12\x19.authapi.v1.RevokeRequest\x1a\x1a.authapi.v1.RevokeResponseBj\n\x15io.authsvc.authapi.v1P\x01Z:github.com/authsvc/authsvc/clients/go/authapi/v1;authapiv1\xaa\x02\x12\x41uthsvc.AuthApi.V1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,34 +36,34 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'authapi.v1.auth_service_pb2
 if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._loaded_options = None
   _globals['DESCRIPTOR']._serialized_options = b'\n\025io.authsvc.authapi.v1P\001Z:github.com/authsvc/authsvc/clients/go/authapi/v1;authapiv1\252\002\022Authsvc.AuthApi.V1'
-  _globals['_REVOKESCOPE']._serialized_start=2179
-  _globals['_REVOKESCOPE']._serialized_end=2270
+  _globals['_REVOKESCOPE']._serialized_start=2203
+  _globals['_REVOKESCOPE']._serialized_end=2294
   _globals['_LOGINREQUEST']._serialized_start=166
-  _globals['_LOGINREQUEST']._serialized_end=305
-  _globals['_LOGINRESPONSE']._serialized_start=308
-  _globals['_LOGINRESPONSE']._serialized_end=629
-  _globals['_REFRESHTOKENREQUEST']._serialized_start=631
-  _globals['_REFRESHTOKENREQUEST']._serialized_end=715
-  _globals['_REFRESHTOKENRESPONSE']._serialized_start=717
-  _globals['_REFRESHTOKENRESPONSE']._serialized_end=842
-  _globals['_VERIFYTOKENREQUEST']._serialized_start=845
-  _globals['_VERIFYTOKENREQUEST']._serialized_end=992
-  _globals['_VERIFYTOKENRESPONSE']._serialized_start=995
-  _globals['_VERIFYTOKENRESPONSE']._serialized_end=1190
-  _globals['_ACTIVE']._serialized_start=1193
-  _globals['_ACTIVE']._serialized_end=1518
-  _globals['_INACTIVE']._serialized_start=1520
-  _globals['_INACTIVE']._serialized_end=1632
-  _globals['_BATCHVERIFYTOKENSREQUEST']._serialized_start=1634
-  _globals['_BATCHVERIFYTOKENSREQUEST']._serialized_end=1710
-  _globals['_BATCHVERIFYTOKENSRESPONSE']._serialized_start=1712
-  _globals['_BATCHVERIFYTOKENSRESPONSE']._serialized_end=1791
-  _globals['_USERTARGET']._serialized_start=1793
-  _globals['_USERTARGET']._serialized_end=1838
-  _globals['_REVOKEREQUEST']._serialized_start=1841
-  _globals['_REVOKEREQUEST']._serialized_end=2081
-  _globals['_REVOKERESPONSE']._serialized_start=2083
-  _globals['_REVOKERESPONSE']._serialized_end=2177
-  _globals['_AUTHSERVICE']._serialized_start=2273
-  _globals['_AUTHSERVICE']._serialized_end=2674
+  _globals['_LOGINREQUEST']._serialized_end=329
+  _globals['_LOGINRESPONSE']._serialized_start=332
+  _globals['_LOGINRESPONSE']._serialized_end=653
+  _globals['_REFRESHTOKENREQUEST']._serialized_start=655
+  _globals['_REFRESHTOKENREQUEST']._serialized_end=739
+  _globals['_REFRESHTOKENRESPONSE']._serialized_start=741
+  _globals['_REFRESHTOKENRESPONSE']._serialized_end=866
+  _globals['_VERIFYTOKENREQUEST']._serialized_start=869
+  _globals['_VERIFYTOKENREQUEST']._serialized_end=1016
+  _globals['_VERIFYTOKENRESPONSE']._serialized_start=1019
+  _globals['_VERIFYTOKENRESPONSE']._serialized_end=1214
+  _globals['_ACTIVE']._serialized_start=1217
+  _globals['_ACTIVE']._serialized_end=1542
+  _globals['_INACTIVE']._serialized_start=1544
+  _globals['_INACTIVE']._serialized_end=1656
+  _globals['_BATCHVERIFYTOKENSREQUEST']._serialized_start=1658
+  _globals['_BATCHVERIFYTOKENSREQUEST']._serialized_end=1734
+  _globals['_BATCHVERIFYTOKENSRESPONSE']._serialized_start=1736
+  _globals['_BATCHVERIFYTOKENSRESPONSE']._serialized_end=1815
+  _globals['_USERTARGET']._serialized_start=1817
+  _globals['_USERTARGET']._serialized_end=1862
+  _globals['_REVOKEREQUEST']._serialized_start=1865
+  _globals['_REVOKEREQUEST']._serialized_end=2105
+  _globals['_REVOKERESPONSE']._serialized_start=2107
+  _globals['_REVOKERESPONSE']._serialized_end=2201
+  _globals['_AUTHSERVICE']._serialized_start=2297
+  _globals['_AUTHSERVICE']._serialized_end=2698
 # @@protoc_insertion_point(module_scope)

@@ -59,12 +59,17 @@ class LoginRequest(google.protobuf.message.Message):
 
     APP_ID_FIELD_NUMBER: builtins.int
     MINI_PROGRAM_CODE_FIELD_NUMBER: builtins.int
+    LEGACY_TOKEN_FIELD_NUMBER: builtins.int
     CLIENT_FIELD_NUMBER: builtins.int
     PHONE_CODE_FIELD_NUMBER: builtins.int
     app_id: builtins.str
     """REQUIRED. The mini-program's app id, as configured on the server."""
     mini_program_code: builtins.str
     """The code that wx.login gave, unchanged. Lives 5 minutes and works once."""
+    legacy_token: builtins.str
+    """A token of the home-made service that the app is migrated from, where the app is configured for it and until its
+    legacy_until. Each is exchanged into a session once.
+    """
     phone_code: builtins.str
     """OPTIONAL. The code of a getPhoneNumber button, exchanged after the login succeeded."""
     @property
@@ -76,12 +81,13 @@ class LoginRequest(google.protobuf.message.Message):
         *,
         app_id: builtins.str = ...,
         mini_program_code: builtins.str = ...,
+        legacy_token: builtins.str = ...,
         client: authapi.v1.types_pb2.ClientInfo | None = ...,
         phone_code: builtins.str = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["client", b"client", "credential", b"credential", "mini_program_code", b"mini_program_code"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "client", b"client", "credential", b"credential", "mini_program_code", b"mini_program_code", "phone_code", b"phone_code"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["credential", b"credential"]) -> typing.Literal["mini_program_code"] | None: ...
+    def HasField(self, field_name: typing.Literal["client", b"client", "credential", b"credential", "legacy_token", b"legacy_token", "mini_program_code", b"mini_program_code"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["app_id", b"app_id", "client", b"client", "credential", b"credential", "legacy_token", b"legacy_token", "mini_program_code", b"mini_program_code", "phone_code", b"phone_code"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["credential", b"credential"]) -> typing.Literal["mini_program_code", "legacy_token"] | None: ...
 
 Global___LoginRequest: typing_extensions.TypeAlias = LoginRequest
 
@@ -316,13 +322,13 @@ class Active(google.protobuf.message.Message):
     user_id: builtins.str
     """The user, the claim sub."""
     session_id: builtins.str
-    """The session, the claim sid."""
+    """The session, the claim sid. Empty for a token of a migrated home-made service: it has none."""
     app_id: builtins.str
     """The app, the claim client_id."""
     openid: builtins.str
     """WeChat's id of the user in the app, where the app's tokens carry it (the default)."""
     token_id: builtins.str
-    """The token's id, the claim jti."""
+    """The token's id, the claim jti. Empty for a token of a migrated home-made service."""
     external_id: builtins.str
     """The id that another system gave this user, where the token carries it."""
     @property
@@ -339,7 +345,7 @@ class Active(google.protobuf.message.Message):
 
     @property
     def issued_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
-        """When the token was issued."""
+        """When the token was issued. Absent where a token of a migrated home-made service does not say."""
 
     @property
     def expires_at(self) -> google.protobuf.timestamp_pb2.Timestamp:
@@ -477,7 +483,9 @@ class RevokeRequest(google.protobuf.message.Message):
     SCOPE_FIELD_NUMBER: builtins.int
     REASON_FIELD_NUMBER: builtins.int
     access_token: builtins.str
-    """The session of this access token; an expired one is enough."""
+    """The session of this access token; an expired one is enough. A token of a migrated home-made service has no
+    session: it dies itself, and was none of ended_sessions.
+    """
     refresh_token: builtins.str
     """The session of this refresh token, whichever of the session's refresh tokens it is."""
     session_id: builtins.str

@@ -166,6 +166,11 @@ class AuthServiceStub(typing.Generic[_AuthServiceLoginType, _AuthServiceRefreshT
     WECHAT_UNAVAILABLE and STORE_UNAVAILABLE say that the code was not sent and may be tried again while it lives (5
     minutes). A phone_code that fails leaves the login standing (LoginResponse.phone_error).
 
+    A legacy_token starts a session without asking WeChat, once per token; the client of a refused one calls wx.login
+    and logs in with its code. LOGIN_CODE_INVALID: it is not of the app's configured legacy service, out of its time,
+    revoked, or of nobody in the record; LOGIN_CODE_USED: exchanged before; LOGIN_CODE_SPENT: exchanged, and the
+    outcome is lost.
+
     Callers: edge.
 
     Idempotent: no. It must not appear in any retry policy; concurrent calls with one code share one exchange within a
@@ -192,6 +197,11 @@ class AuthServiceStub(typing.Generic[_AuthServiceLoginType, _AuthServiceRefreshT
     VerifyToken: _AuthServiceVerifyTokenType
     """Judges one access token and changes nothing. A bad token is OK with Inactive; an error means "could not decide"
     and is neither a yes nor a no.
+
+    A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
+    only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
+    subject. It is USER_REVOKED when its user, or the token itself, was revoked after it was issued, when the user is
+    blocked, and when nobody in the record is meant. Each such verdict asks the store.
 
     Callers: edge, verifier, operator.
 
@@ -268,6 +278,11 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
         WECHAT_UNAVAILABLE and STORE_UNAVAILABLE say that the code was not sent and may be tried again while it lives (5
         minutes). A phone_code that fails leaves the login standing (LoginResponse.phone_error).
 
+        A legacy_token starts a session without asking WeChat, once per token; the client of a refused one calls wx.login
+        and logs in with its code. LOGIN_CODE_INVALID: it is not of the app's configured legacy service, out of its time,
+        revoked, or of nobody in the record; LOGIN_CODE_USED: exchanged before; LOGIN_CODE_SPENT: exchanged, and the
+        outcome is lost.
+
         Callers: edge.
 
         Idempotent: no. It must not appear in any retry policy; concurrent calls with one code share one exchange within a
@@ -304,6 +319,11 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
     ) -> typing.Union[authapi.v1.auth_service_pb2.VerifyTokenResponse, collections.abc.Awaitable[authapi.v1.auth_service_pb2.VerifyTokenResponse]]:
         """Judges one access token and changes nothing. A bad token is OK with Inactive; an error means "could not decide"
         and is neither a yes nor a no.
+
+        A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
+        only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
+        subject. It is USER_REVOKED when its user, or the token itself, was revoked after it was issued, when the user is
+        blocked, and when nobody in the record is meant. Each such verdict asks the store.
 
         Callers: edge, verifier, operator.
 
