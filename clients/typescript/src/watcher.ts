@@ -43,10 +43,6 @@ export class Watcher {
     const now = this.#clock.elapsed();
     if (!this.#follower.tick(now)) this.#drop("silent");
     if (this.#follower.wantsStream(now)) this.#open(now);
-    this.#schedule();
-  }
-
-  #schedule(): void {
     this.#cancelTimer();
     this.#cancelTimer = this.#clock.after(this.#follower.next(this.#clock.elapsed()), () => this.#turn());
   }
@@ -56,7 +52,10 @@ export class Watcher {
     this.#follower.opened(now);
     tell(() => this.#hooks.streamOpened?.(cursor !== undefined));
     try {
-      this.#stream = this.#connection.watch(cursor, (message) => this.#take(message), (code) => this.#ended(code));
+      this.#stream = this.#connection.watch(cursor, (message) => this.#take(message), (code) => {
+        this.#ended(code);
+        this.#turn();
+      });
     } catch {
       this.#ended(status.UNAVAILABLE); // the caller's metadata could not be had: another time
     }
@@ -75,7 +74,6 @@ export class Watcher {
     this.#stream = undefined;
     this.#follower.ended(this.#clock.elapsed(), code);
     tell(() => this.#hooks.streamEnded?.(code));
-    this.#schedule();
   }
 
   #drop(why: number | "silent"): void {
