@@ -1,6 +1,7 @@
 """The operations listener of a process."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from authsvc.app.world import World
 from authsvc.config import Settings, is_loopback
@@ -14,10 +15,12 @@ def build_ops(
     probes: Mapping[str, Probe],
     exposition: Exposition | None = None,
     socket: str = "",
+    notices: Mapping[str, Probe] = MappingProxyType({}),
 ) -> OpsServer:
     """
     Return the operations listener, not started.
 
+    *notices*: what `/readyz` tells beside, without being less ready for it.
     *exposition*: where the metrics come from, if not from this process alone. *socket*: the path to listen on, for a
     worker, in place of the configured address.
     """
@@ -32,4 +35,5 @@ def build_ops(
         probes=probes,
         check_host=bool(socket) or is_loopback(settings.ops_host),
         socket=socket,
+        notices=notices,
     )

@@ -193,7 +193,9 @@ class Development:
         self._stack.push_async_callback(edge.stop)
         if self._with_sandbox:
             addresses["sandbox"] = sandbox_url
-        ops = build_ops(settings, world=world, probes={**server.probes(), **edge.probes()})
+        ops = build_ops(
+            settings, world=world, probes={**server.probes(), **edge.probes()}, notices=server.notices()
+        )
         with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
             addresses["ops"] = await ops.start()
         self._stack.push_async_callback(ops.stop)

@@ -2,23 +2,33 @@
 
 import asyncio
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import click
 
+from authsvc.cli import key_life
 from authsvc.cli.material import configured_database, configured_secrets
 from authsvc.cli.options import read_settings, settings_options
 from authsvc.cli.resealing import Outcome, reseal_all
+from authsvc.config import secrets
+from authsvc.config.settings import PREFIX
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.storage import SchemaNotCurrent, open_store
 from authsvc.system import SystemClock, SystemEntropy
 
+_PASSPHRASE = f"{PREFIX}SIGNING_KEYS_PASSPHRASE"
+
 
 @click.group("keys")
 def command() -> None:
-    """Generate or list keys, or rotate the sealing key."""
+    """Generate keys, rotate or withdraw them, say what is known of them."""
+
+
+for _subcommand in (key_life.status, key_life.rotate, key_life.activate, key_life.withdraw):
+    command.add_command(_subcommand)
 
 
 @command.command("generate")
@@ -35,15 +45,18 @@ def generate(*, directory: str, alg: str, master: bool) -> None:
     """
     Make a signing key in a new file (0600, nothing is overwritten), or print a master key.
 
-    The first key of a database signs at once; later ones are published first and sign when they are activated.
+    The first key of a database signs at once; later ones are published first and sign when they are activated. It is
+    encrypted if there is a passphrase (AUTHSVC_SIGNING_KEYS_PASSPHRASE, or its _FILE or _COMMAND).
     """
     if master:
         click.echo(MasterRing.generate(SystemEntropy()))
         return
     if not directory:
         raise click.UsageError("--dir is missing (or AUTHSVC_SIGNING_KEYS_DIR)")
+    passphrase = _passphrase()
+    pem = generate_signing_key(alg, passphrase=passphrase)
     try:
-        path = write_new(Path(directory), generate_signing_key(alg), created_at=SystemClock().now())
+        path = write_new(Path(directory), pem, created_at=SystemClock().now(), passphrase=passphrase)
     except OSError as error:
         raise click.ClickException(f"{directory}: {error.strerror}") from None
     click.echo(str(path))
@@ -60,7 +73,7 @@ def generate(*, directory: str, alg: str, master: bool) -> None:
 def list_keys(*, directory: str) -> None:
     """List the signing keys of a directory: key id, algorithm, creation time. Private parts are never shown."""
     try:
-        keys = DirectoryKeys.load(Path(directory)).local_keys()
+        keys = DirectoryKeys.load(Path(directory), passphrase=_passphrase()).local_keys()
     except KeyProblem as problem:
         raise click.ClickException("\n".join(problem.complaints)) from None
     except OSError as error:
@@ -68,6 +81,17 @@ def list_keys(*, directory: str) -> None:
     for key in keys:
         row = {"kid": key.kid, "alg": key.alg, "created_at": key.created_at.isoformat()}
         click.echo(json.dumps(row))
+
+
+def _passphrase() -> str:
+    """Return what signing keys are encrypted with, empty if nothing; no other setting has to be in order for it."""
+    environ, given = os.environ, {}
+    for suffix in ("", "_FILE", "_COMMAND"):
+        given[_PASSPHRASE + suffix.lower()] = environ.get(_PASSPHRASE + suffix)
+    try:
+        return secrets.resolve(_PASSPHRASE, given) or ""
+    except secrets.SecretProblem as problem:
+        raise click.ClickException(str(problem)) from None
 
 
 @command.command("rotate-sealing")

@@ -18,7 +18,7 @@ from authsvc.config.settings import PREFIX
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
 from authsvc.storage import is_postgres
-from authsvc.system import process_id
+from authsvc.system import SystemClock, process_id
 
 T = TypeVar("T")
 
@@ -99,21 +99,43 @@ def configured_secrets(settings: Settings) -> Secrets:
             master = MasterRing.parse(settings.master_keys.get_secret_value())
         except ValueError as error:
             complaints.append(f"master_keys: {error}")
-    signing: DirectoryKeys | None = None
-    if not settings.signing_keys_dir:
-        complaints.append("signing_keys_dir: is missing; fill one with `authsvc keys generate --dir DIR`")
-    else:
-        try:
-            signing = DirectoryKeys.load(Path(settings.signing_keys_dir).expanduser())
-        except KeyProblem as problem:
-            complaints.extend(f"signing_keys_dir: {text}" for text in problem.complaints)
-        except OSError as error:
-            complaints.append(f"signing_keys_dir: {error.strerror}")
-    if signing is not None and not signing.local_keys():
-        complaints.append("signing_keys_dir: holds no key; make one with `authsvc keys generate --dir DIR`")
+    signing = _collect(lambda: configured_signing_keys(settings), complaints)
     if complaints or master is None or signing is None:
         raise misconfigured(complaints)
     return Secrets(master=master, signing=signing)
+
+
+def configured_signing_keys(settings: Settings) -> DirectoryKeys:
+    """
+    Return the private signing keys of the directory and of the environment; at least one.
+
+    Raises:
+        Misconfigured: there is none, or one is unusable.
+
+    """
+    text = "" if settings.signing_keys is None else settings.signing_keys.get_secret_value()
+    passphrase = settings.signing_keys_passphrase
+    if not settings.signing_keys_dir and not text:
+        raise misconfigured(
+            [
+                "signing_keys_dir: is missing; fill one with `authsvc keys generate --dir DIR`, or set signing_keys"
+            ]
+        )
+    name = "signing_keys_dir" if settings.signing_keys_dir else "signing_keys"
+    try:
+        signing = DirectoryKeys.load(
+            Path(settings.signing_keys_dir).expanduser() if settings.signing_keys_dir else None,
+            text=text,
+            text_read_at=SystemClock().now(),
+            passphrase="" if passphrase is None else passphrase.get_secret_value(),
+        )
+    except KeyProblem as problem:
+        raise misconfigured([f"{name}: {complaint}" for complaint in problem.complaints]) from None
+    except OSError as error:
+        raise misconfigured([f"{name}: {error.strerror}"]) from None
+    if not signing.local_keys():
+        raise misconfigured([f"{name}: holds no key; make one with `authsvc keys generate --dir DIR`"])
+    return signing
 
 
 def configured_apps(settings: Settings) -> tuple[ConfiguredApp, ...]:

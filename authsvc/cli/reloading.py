@@ -1,4 +1,4 @@
-"""SIGHUP: the apps are read again and exchanged in the running server; what else has changed is said, not done."""
+"""SIGHUP: apps and signing keys are read again and exchanged in the running server; what else changed is only said."""
 
 import asyncio
 import os
@@ -10,37 +10,41 @@ from authsvc.app import AuthServer
 from authsvc.cli.material import Configured
 from authsvc.cli.options import Misconfigured
 from authsvc.config import ConfiguredApp, Settings
-from authsvc.ports import Event, Observer
+from authsvc.ports import Event, KeyMaterial, Observer
 
 Reading = tuple[Settings, Configured]
+_EXCHANGED = frozenset({"signing_keys_dir", "signing_keys", "signing_keys_passphrase"})
 
 
 @dataclass(frozen=True, slots=True)
 class Fresh:
-    """The apps as they are listed now, and the names of settings that are others now and need a restart."""
+    """
+    The apps as they are listed now, and the names of settings that are others now and need a restart.
+
+    `signing`: the signing keys as they are configured now; None: where they were read before is looked at again.
+    """
 
     apps: Sequence[ConfiguredApp]
     needs_restart: Sequence[str] = ()
+    signing: KeyMaterial | None = None
 
 
 def differences(before: Reading, now: Reading) -> list[str]:
-    """Return the names of what differs, in the order of the settings, the apps themselves left out."""
+    """Return the names of what differs, in the order of the settings; apps and signing keys are exchanged, and left out."""
     (old, was), (new, has) = before, now
-    names = [name for name in Settings.model_fields if getattr(old, name) != getattr(new, name)]
+    names = [
+        name
+        for name in Settings.model_fields
+        if name not in _EXCHANGED and getattr(old, name) != getattr(new, name)
+    ]
     if was.secrets.master.ids() != has.secrets.master.ids() and "master_keys" not in names:
         names.append("master_keys")
-    if _kids(was) != _kids(has) and "signing_keys_dir" not in names:
-        names.append("signing_keys_dir")
     return names
-
-
-def _kids(parts: Configured) -> list[str]:
-    return [record.kid for record in parts.secrets.signing.local_keys()]
 
 
 class AppsReload:
     """
-    Exchanges a server's apps whenever it is `asked`; *read* lists them anew, or raises Misconfigured.
+    Exchanges a server's apps and signing keys whenever it is `asked`; *read* reads them anew, or raises Misconfigured.
 
     A configuration that cannot be used changes nothing: everything that is wrong with it is told in one event.
     """
@@ -63,6 +67,7 @@ class AppsReload:
             # Commands that print secrets may take their time: in a thread, or logins would wait for them.
             fresh = await asyncio.to_thread(self._read)
             changes = self._server.replace_apps(fresh.apps)
+            await self._server.replace_signing_keys(fresh.signing)
         except Misconfigured as problem:
             self._refuse("; ".join(problem.complaints))
             return

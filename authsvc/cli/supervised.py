@@ -62,7 +62,13 @@ def run_supervised(
                 "workers_serving",
                 lambda: float(sum(supervisor.serving()[name] is not None for name in workers)),
             )
-            ops = build_ops(settings, world=world, probes=members.probes(), exposition=members.exposition)
+            ops = build_ops(
+                settings,
+                world=world,
+                probes=members.probes(),
+                exposition=members.exposition,
+                notices=members.notices(),
+            )
             with listening("the operations listener", host=settings.ops_host, port=settings.ops_port):
                 ops_address = await ops.start()
 

@@ -29,6 +29,8 @@ from authsvc.domain.ids import encode_base64url
 from authsvc.ports import SigningKeyRecord
 
 MIN_RSA_BITS = 2048
+# What NIST SP 800-57 part 1 (table 2) wants of keys that are used beyond 2030.
+GOOD_RSA_BITS = 3072
 # Above this a single check costs more than a caller should be able to spend for us.
 MAX_RSA_BITS = 8192
 _EC_BYTES = 32

@@ -1,5 +1,5 @@
 """
-Signing keys as files: one PEM (PKCS#8, unencrypted) per key in a directory that only the service can read.
+Signing keys as files: one PEM (PKCS#8) per key in a directory that only the service can read, or PEMs in one text.
 
 Files carry no state: which key is prepared, active, retired or withdrawn stands in SQL. A file's name carries when
 the key was made, so that every replica agrees on the order whatever copying did to the files' times.
@@ -9,21 +9,16 @@ import os
 import re
 import stat
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from authsvc.domain.access_token import TYPE, Header
+from authsvc.domain.signing_keys import KeyState
 from authsvc.keys.algorithms import (
-    MIN_RSA_BITS,
+    GOOD_RSA_BITS,
     PrivateHalf,
     PrivateKey,
     algorithm_of,
@@ -32,48 +27,20 @@ from authsvc.keys.algorithms import (
     thumbprint,
     verification_key,
 )
+from authsvc.keys.pem import KeyProblem, read_key
 from authsvc.ports import SigningKeyRecord, VerificationKey
 
 _SUFFIX = ".pem"
 _MAX_FILE_BYTES = 65_536
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+# Group members may be let in to read, with a warning; nobody else to anything.
+_OTHERS = stat.S_IWGRP | stat.S_IXGRP | stat.S_IRWXO
 _STAMP = "%Y%m%dT%H%M%S%fZ"
 _STAMPED = re.compile(r"(\d{8}T\d{12}Z)-")
 _KID_IN_NAME = 12
+_BLOCK = re.compile(rb"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?-----END [A-Z ]*PRIVATE KEY-----\n?", re.DOTALL)
 
 
-class KeyProblem(ValueError):
-    """The directory's keys cannot be used as they are; `complaints` has one line per fault, naming its file."""
-
-    def __init__(self, complaints: Sequence[str]) -> None:
-        super().__init__("; ".join(complaints))
-        self.complaints = tuple(complaints)
-
-
-def generate_signing_key(alg: str = "ES256") -> bytes:
-    """
-    Return a new private key as PEM, PKCS#8, unencrypted.
-
-    Randomness is the cryptographic library's own: it takes none from outside.
-
-    Raises:
-        ValueError: *alg* is none of ES256, EdDSA, RS256.
-
-    """
-    key: PrivateKey
-    match alg:
-        case "ES256":
-            key = ec.generate_private_key(ec.SECP256R1())
-        case "EdDSA":
-            key = ed25519.Ed25519PrivateKey.generate()
-        case "RS256":
-            key = rsa.generate_private_key(public_exponent=65537, key_size=MIN_RSA_BITS)
-        case _:
-            raise ValueError(f"no such signing algorithm: {alg}")
-    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def write_new(directory: Path, pem: bytes, *, created_at: datetime) -> Path:
+def write_new(directory: Path, pem: bytes, *, created_at: datetime, passphrase: str = "") -> Path:
     """
     Write a private key to a new file in *directory*, readable by its owner only, and return the file.
 
@@ -87,7 +54,7 @@ def write_new(directory: Path, pem: bytes, *, created_at: datetime) -> Path:
 
     """
     complaints: list[str] = []
-    key = _read_key(pem, name="the new key", complaints=complaints)
+    key = read_key(pem, name="the new key", passphrase=passphrase, complaints=complaints)
     if key is None:
         raise KeyProblem(complaints)
     kid = thumbprint(public_jwk(public_part(key)))
@@ -108,47 +75,60 @@ def write_new(directory: Path, pem: bytes, *, created_at: datetime) -> Path:
 
 
 class DirectoryKeys:
-    """Implements ports.KeyMaterial over the private keys of a directory, read once."""
+    """
+    Implements ports.KeyMaterial over the private keys of a directory, of a text (the environment's), or of both.
 
-    def __init__(self, keys: Sequence[tuple[SigningKeyRecord, PrivateKey]]) -> None:
+    The files are read once, by `load`; `reread` reads them again, and keeps those of the text as they are.
+    """
+
+    def __init__(
+        self, keys: Sequence[tuple[SigningKeyRecord, PrivateKey]], *, source: "_Source | None" = None
+    ) -> None:
         ordered = sorted(keys, key=lambda pair: (pair[0].created_at, pair[0].kid))
         self._records = tuple(record for record, _ in ordered)
+        self._source = source
         self._signers = {
             record.kid: PrivateHalf(header=Header(kid=record.kid, alg=record.alg, typ=TYPE), _key=key)
             for record, key in ordered
         }
+        weak = [
+            f"{record.kid}: RSA of {key.key_size} bits; {GOOD_RSA_BITS} are recommended"
+            for record, key in ordered
+            if isinstance(key, rsa.RSAPrivateKey) and key.key_size < GOOD_RSA_BITS
+        ]
+        self.warnings: Sequence[str] = (*weak, *(source.warnings if source else ()))
 
     @classmethod
-    def load(cls, directory: Path) -> "DirectoryKeys":
+    def load(
+        cls,
+        directory: Path | None,
+        *,
+        text: str = "",
+        text_read_at: datetime | None = None,
+        passphrase: str = "",
+    ) -> "DirectoryKeys":
         """
-        Return the keys of every `*.pem` in *directory*; of none, if there is none.
+        Return the keys of every `*.pem` in *directory*, and those of *text*: PEM blocks, the oldest first.
 
-        A key is as old as its file's name says, or, for a foreign name, as the file's modification time.
+        A file's key is as old as its name says, or, for a foreign name, as its modification time; one of *text* is as
+        old as *text_read_at*, which is the epoch if None. An encrypted one is opened with the *passphrase*.
 
         Raises:
-            KeyProblem: the directory cannot be read, or a file is open to group or others, unreadable as an
-                unencrypted private key, of a kind that is not accepted, or a key that another file holds too. All
-                complaints come at once.
+            KeyProblem: the directory cannot be read, or a key is open to others, not readable as a private key,
+                of a kind that is not accepted, or held twice. All complaints come at once.
 
         """
-        try:
-            paths = sorted(path for path in directory.iterdir() if path.suffix == _SUFFIX)
-        except OSError as error:
-            raise KeyProblem([f"{directory}: {error.strerror}"]) from None
-        complaints: list[str] = []
-        found: dict[str, tuple[Path, SigningKeyRecord, PrivateKey]] = {}
-        for path in paths:
-            loaded = _load_file(path, complaints=complaints)
-            if loaded is None:
-                continue
-            record, key = loaded
-            if record.kid in found:
-                complaints.append(f"{path}: the same key as {found[record.kid][0].name}")
-            else:
-                found[record.kid] = (path, record, key)
-        if complaints:
-            raise KeyProblem(complaints)
-        return cls([(record, key) for _, record, key in found.values()])
+        source = _Source(directory, passphrase=passphrase)
+        read_at = text_read_at or datetime.fromtimestamp(0, tz=UTC)
+        blocks = _BLOCK.findall(text.encode())
+        if text.strip() and not blocks:
+            source.complaints.append("the text: holds no PEM block")
+        for number, block in enumerate(blocks):
+            created_at = read_at + timedelta(microseconds=number)
+            source.take(block, name=f"key {number + 1} of the text", created_at=created_at)
+        source.fixed = tuple(source.found.values())
+        source.read_files()
+        return source.keys()
 
     def verification_key(self, record: SigningKeyRecord) -> VerificationKey:
         """See ports.KeyMaterial.verification_key."""
@@ -162,57 +142,92 @@ class DirectoryKeys:
         """See ports.KeyMaterial.local_keys."""
         return self._records
 
+    def reread(self) -> "DirectoryKeys":
+        """See ports.KeyMaterial.reread; raises KeyProblem, also where no key at all is left."""
+        return self if self._source is None else self._source.reread()
+
     def __repr__(self) -> str:
         return f"DirectoryKeys(kids={', '.join(self._signers)})"
 
 
-def _load_file(path: Path, *, complaints: list[str]) -> tuple[SigningKeyRecord, PrivateKey] | None:
-    try:
-        # Judged through the descriptor: what is read is what was judged. A FIFO must not hold the start up.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                complaints.append(f"{path}: not a regular file")
-                return None
-            if status.st_mode & _OTHERS:
+@dataclass(slots=True, repr=False)
+class _Found:
+    name: str
+    record: SigningKeyRecord
+    key: PrivateKey
+
+
+class _Source:
+    """Where keys were read from, and what one reading of it brought."""
+
+    def __init__(self, directory: Path | None, *, passphrase: str, fixed: Sequence[_Found] = ()) -> None:
+        self.complaints: list[str] = []
+        self.warnings: list[str] = []
+        self.fixed = fixed
+        self.found: dict[str, _Found] = {one.record.kid: one for one in fixed}
+        self._directory = directory
+        self._passphrase = passphrase
+
+    def reread(self) -> DirectoryKeys:
+        again = _Source(self._directory, passphrase=self._passphrase, fixed=self.fixed)
+        again.read_files()
+        if not again.found and not again.complaints:
+            again.complaints.append(f"{self._directory}: holds no key")
+        return again.keys()
+
+    def keys(self) -> DirectoryKeys:
+        if self.complaints:
+            raise KeyProblem(self.complaints)
+        return DirectoryKeys([(one.record, one.key) for one in self.found.values()], source=self)
+
+    def read_files(self) -> None:
+        if self._directory is None:
+            return
+        try:
+            paths = sorted(path for path in self._directory.iterdir() if path.suffix == _SUFFIX)
+        except OSError as error:
+            self.complaints.append(f"{self._directory}: {error.strerror}")
+            return
+        for path in paths:
+            self._read_file(path)
+
+    def _read_file(self, path: Path) -> None:
+        try:
+            # Judged through the descriptor: what is read is what was judged. A FIFO must not hold the start up.
+            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode):
+                    self.complaints.append(f"{path}: not a regular file")
+                    return
                 mode = stat.S_IMODE(status.st_mode)
-                complaints.append(f"{path}: mode {mode:04o} lets others in; chmod 600 it")
-                return None
-            pem = file.read(_MAX_FILE_BYTES)
-    except OSError as error:
-        complaints.append(f"{path}: {error.strerror}")
-        return None
-    key = _read_key(pem, name=str(path), complaints=complaints)
-    if key is None:
-        return None
-    jwk = public_jwk(public_part(key))
-    record = SigningKeyRecord(
-        kid=thumbprint(jwk),
-        alg=algorithm_of(key),
-        public_jwk=jwk,
-        state="prepared",
-        created_at=_created_at(path.name, modified_s=int(status.st_mtime)),
-    )
-    return record, key
+                if mode & _OTHERS:
+                    self.complaints.append(f"{path}: mode {mode:04o} lets others in; chmod 600 it")
+                    return
+                if mode & stat.S_IRGRP:
+                    # What an orchestrator gives a mounted secret whose pod does not run as root.
+                    self.warnings.append(f"{path}: mode {mode:04o} lets its group read it; 0600 is better")
+                pem = file.read(_MAX_FILE_BYTES)
+        except OSError as error:
+            self.complaints.append(f"{path}: {error.strerror}")
+            return
+        self.take(pem, name=str(path), created_at=_created_at(path.name, modified_s=int(status.st_mtime)))
 
-
-def _read_key(pem: bytes, *, name: str, complaints: list[str]) -> PrivateKey | None:
-    try:
-        key = load_pem_private_key(pem, password=None)
-    except TypeError:
-        complaints.append(f"{name}: encrypted; an unencrypted private key is needed")
-        return None
-    except (ValueError, UnsupportedAlgorithm):
-        # The library's text is left out: it may quote what it could not read.
-        complaints.append(f"{name}: not a readable PEM private key")
-        return None
-    try:
-        algorithm_of(key)
-    except ValueError as error:
-        complaints.append(f"{name}: {error}")
-        return None
-    assert isinstance(key, PrivateKey)
-    return key
+    def take(self, pem: bytes, *, name: str, created_at: datetime) -> None:
+        """Take one key in, or complain of it."""
+        key = read_key(pem, name=name, passphrase=self._passphrase, complaints=self.complaints)
+        if key is None:
+            return
+        jwk = public_jwk(public_part(key))
+        record = SigningKeyRecord(
+            kid=thumbprint(jwk),
+            alg=algorithm_of(key),
+            public_jwk=jwk,
+            state=KeyState.PREPARED.value,
+            created_at=created_at,
+        )
+        known = self.found.setdefault(record.kid, _Found(name, record, key))
+        if known.name != name:
+            self.complaints.append(f"{name}: the same key as {Path(known.name).name}")
 
 
 def _created_at(name: str, *, modified_s: int) -> datetime:

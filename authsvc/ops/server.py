@@ -3,6 +3,7 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 
 from aiohttp import web
 
@@ -18,7 +19,7 @@ _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?:
 
 class OpsServer:
     """
-    Serves operators' questions.
+    Serves operators' questions. What *notices* say is told by `/readyz` and takes nobody out of service.
 
     With *check_host* only requests that name this machine are answered, so that a web page a developer visits cannot
     read them (DNS rebinding). Given a *socket*, it listens on that path in place of host and port.
@@ -33,12 +34,14 @@ class OpsServer:
         probes: Mapping[str, Probe],
         check_host: bool,
         socket: str = "",
+        notices: Mapping[str, Probe] = MappingProxyType({}),
     ) -> None:
         self._socket = socket
         self._host = host
         self._port = port
         self._exposition = exposition
         self._probes = probes
+        self._notices = notices
         self._check_host = check_host
         self._runner: web.AppRunner | None = None
 
@@ -102,11 +105,17 @@ class OpsServer:
 
     async def _ready(self, request: web.Request) -> web.Response:
         del request
-        answers = await asyncio.gather(*(_ask(probe) for probe in self._probes.values()))
-        missing = {name: said for name, said in zip(self._probes, answers, strict=True) if said}
+        missing, degraded = await asyncio.gather(_ask_all(self._probes), _ask_all(self._notices))
+        told = {"degraded": degraded} if degraded else {}
         if missing:
-            return web.json_response({"status": "not ready", "missing": missing}, status=503)
-        return web.json_response({"status": "ready"})
+            return web.json_response({"status": "not ready", "missing": missing, **told}, status=503)
+        return web.json_response({"status": "ready", **told})
+
+
+async def _ask_all(probes: Mapping[str, Probe]) -> dict[str, str]:
+    """Return what they say, without those who say nothing."""
+    answers = await asyncio.gather(*(_ask(probe) for probe in probes.values()))
+    return {name: said for name, said in zip(probes, answers, strict=True) if said}
 
 
 async def _ask(probe: Probe) -> str:

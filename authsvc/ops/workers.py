@@ -62,6 +62,10 @@ class Workers:
         """Return what `/readyz` asks: every process by its name."""
         return {name: functools.partial(self._ready, name) for name in self._members()}
 
+    def notices(self) -> dict[str, Probe]:
+        """Return what the processes tell beside, each by its name."""
+        return {name: functools.partial(self._degraded, name) for name in self._members()}
+
     async def _page(self, address: str) -> Page | None:
         try:
             status, body = await ask(address, "/metrics")
@@ -99,6 +103,17 @@ class Workers:
             return "; ".join(f"{part}: {said}" for part, said in missing.items())
         except (ValueError, LookupError, AttributeError):
             return "is not ready"
+
+    async def _degraded(self, name: str) -> str:
+        address = self._members()[name]
+        if address is None:
+            return ""
+        try:
+            _, body = await ask(address, "/readyz")
+            degraded: dict[str, str] = json.loads(body).get("degraded", {})
+            return "; ".join(f"{part}: {said}" for part, said in degraded.items())
+        except (Unanswered, ValueError, AttributeError):
+            return ""  # that it is not ready is told already
 
 
 def last_words(address: str) -> Path:

@@ -31,12 +31,24 @@ class Signer(Protocol):
         ...
 
     async def sign(self, signing_input: bytes) -> bytes:
-        """Return the JWS signature (RFC 7518 section 3: raw r||s for ECDSA)."""
+        """
+        Return the JWS signature (RFC 7518 section 3: raw r||s for ECDSA).
+
+        One that lives elsewhere bounds the wait itself, well within a call's deadline.
+
+        Raises:
+            StoreUnavailable: whoever holds the private half does not answer.
+
+        """
         ...
 
 
 class KeyMaterial(Protocol):
-    """Where private keys come from, and how public ones become checks."""
+    """
+    Where private keys come from, and how public ones become checks.
+
+    A value: what it holds never changes. Keys that came or went since are in what `reread` returns.
+    """
 
     def verification_key(self, record: SigningKeyRecord) -> VerificationKey:
         """Return the check for a key of the database; raises ValueError for one that is too weak or unreadable."""
@@ -48,6 +60,21 @@ class KeyMaterial(Protocol):
 
     def local_keys(self) -> Sequence[SigningKeyRecord]:
         """Return the public records (state `prepared`) of the private keys held here, oldest first."""
+        ...
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """What is accepted and should be better, one sentence each, naming files and key ids only."""
+        ...
+
+    def reread(self) -> "KeyMaterial":
+        """
+        Return the material as it is now; may wait for files or devices, so it is called in a thread.
+
+        Raises:
+            ValueError: it cannot be used as it is now; the text names what is wrong and holds no secret.
+
+        """
         ...
 
 

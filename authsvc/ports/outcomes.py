@@ -10,6 +10,7 @@ from authsvc.domain.cursors import Cursor
 from authsvc.domain.people import LinkVerdict
 from authsvc.domain.revocations import Fact
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.domain.signing_keys import KeyLife, KeyState
 from authsvc.domain.users import User
 
 T_co = TypeVar("T_co", covariant=True)
@@ -82,9 +83,14 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class UserIsBlocked:
-    """The login or refresh was refused because the user is blocked; of a login only `linking` happened."""
+    """
+    The login or refresh was refused because the user is blocked; of a login only `linking` happened.
+
+    `recorded` if the audit trail has a row of this very refusal.
+    """
 
     linking: Linking = Linking()
+    recorded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +188,10 @@ class SessionQuery:
 @dataclass(frozen=True, slots=True)
 class SigningKeyRecord:
     """
-    A signing key as the database knows it: public part and state, never the private part.
+    A signing key as the database knows it: public part and life, never the private part.
 
-    `state` is `prepared`, `active`, `retired` or `withdrawn`; `public_jwk` is canonical JSON text (RFC 7517).
+    `state` is one of domain.signing_keys.KeyState, or a word that only another release understands; `public_jwk` is
+    canonical JSON text (RFC 7517). The instants are those of KeyLife.
     """
 
     kid: str
@@ -192,3 +199,27 @@ class SigningKeyRecord:
     public_jwk: str
     state: str
     created_at: datetime
+    published_at: datetime | None = None
+    activate_at: datetime | None = None
+    activated_at: datetime | None = None
+    retired_at: datetime | None = None
+    withdrawn_at: datetime | None = None
+
+    def life(self) -> KeyLife:
+        """
+        Return where it stands in its life.
+
+        Raises:
+            ValueError: it is in a state that this release does not know.
+
+        """
+        return KeyLife(
+            kid=self.kid,
+            state=KeyState(self.state),
+            created_at=self.created_at,
+            published_at=self.published_at,
+            activate_at=self.activate_at,
+            activated_at=self.activated_at,
+            retired_at=self.retired_at,
+            withdrawn_at=self.withdrawn_at,
+        )

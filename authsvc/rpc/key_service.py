@@ -2,9 +2,10 @@
 
 from authapi.v1 import key_service_pb2 as pb
 from authsvc.domain.apps import AppRegistry
+from authsvc.domain.signing_keys import JWKS_MAX_AGE
 from authsvc.rpc.convert import duration
 from authsvc.rpc.wrapper import Call, Service, Unary
-from authsvc.service.keys import JWKS_MAX_AGE, KeyDirectory
+from authsvc.service.keys import KeyDirectory
 from authsvc.service.view import RevocationView
 
 NAME = "authapi.v1.KeyService"

@@ -70,7 +70,7 @@ class TokenIssuer:
             external_id=user.external_id,
             previous_user_ids=user.previous_ids,
         )
-        signer = self._keys.signer()
+        signer = await self._keys.active_signer()
         header = access_token.header_segment(kid=signer.header.kid, alg=signer.header.alg)
         signing_input = access_token.signing_input(claims, header=header)
         signature = await signer.sign(signing_input)

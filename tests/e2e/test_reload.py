@@ -96,14 +96,30 @@ def test_what_cannot_be_used_changes_nothing_and_is_told_whole(tmp_path: Path, w
 
 def test_a_plain_server_says_what_a_reload_cannot_change(tmp_path: Path, wechat: str) -> None:
     """
-    A signing key that was added meanwhile needs a restart: the apps are taken, and the event warns, naming the setting.
+    A master key that was added meanwhile needs a restart: the apps are taken, and the event warns, naming the setting.
     """
     with plain_server(tmp_path, wechat) as (process, _, site):
-        done = command("keys", "generate", "--dir", str(site.folder / "keys"), cwd=site.folder)
+        done = command("keys", "generate", "--master", cwd=site.folder)
         assert done.returncode == 0, done.stderr
+        with (site.folder / "master.key").open("a") as file:
+            file.write("," + done.stdout)
         told = hang_up(process, until="apps.reloaded")
 
-        assert (told["level"], told["needs_restart"]) == ("warning", "signing_keys_dir")
+        assert (told["level"], told["needs_restart"]) == ("warning", "master_keys")
+
+
+def test_a_new_signing_key_is_published_without_a_restart(tmp_path: Path, wechat: str) -> None:
+    """
+    A key file that was added meanwhile is taken at SIGHUP: told by its id, in the published set, and nobody restarts.
+    """
+    with plain_server(tmp_path, wechat) as (process, service, site):
+        before = service.jwks_kids()
+        done = command("keys", "generate", "--dir", str(site.folder / "keys"), cwd=site.folder)
+        assert done.returncode == 0, done.stderr
+        told = hang_up(process, until="signing_keys.reread")
+
+        assert service.jwks_kids() == before | {told["added"]}
+        assert process.process.poll() is None
 
 
 def test_all_workers_take_other_apps_and_stay(tmp_path: Path) -> None:

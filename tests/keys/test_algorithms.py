@@ -24,7 +24,7 @@ from authsvc.keys.algorithms import (
     thumbprint,
     verification_key,
 )
-from authsvc.keys.directory import generate_signing_key
+from authsvc.keys.pem import generate_signing_key
 from authsvc.ports import SigningKeyRecord
 
 ALGORITHMS = ("ES256", "EdDSA", "RS256")

@@ -125,16 +125,116 @@ def test_a_foreign_name_is_as_old_as_its_file(tmp_path: Path, name: str) -> None
     assert datetime.fromtimestamp(1_700_000_000, tz=UTC) == record.created_at
 
 
-@pytest.mark.parametrize("mode", [0o640, 0o604, 0o610, 0o601, 0o620, 0o602, 0o644])
+@pytest.mark.parametrize("mode", [0o604, 0o610, 0o601, 0o620, 0o602, 0o644, 0o660])
 def test_a_file_open_to_others_is_refused(tmp_path: Path, mode: int) -> None:
     """
-    Any bit for group or others refuses the file by name, and says what to do.
+    Any bit for others, and any but reading for the group, refuses the file by name, and says what to do.
     """
     path = put(tmp_path / "open.pem", generate_signing_key(), mode=mode)
 
     with pytest.raises(KeyProblem, match="chmod 600") as refused:
         DirectoryKeys.load(tmp_path)
     assert str(path) in refused.value.complaints[0]
+
+
+def test_a_file_that_its_group_may_read_is_taken_with_a_warning(tmp_path: Path) -> None:
+    """
+    Orchestrators mount secrets as 0440 where a pod does not run as root.
+    """
+    path = put(tmp_path / "group.pem", generate_signing_key(), mode=0o440)
+    (warning,) = DirectoryKeys.load(tmp_path).warnings
+
+    assert str(path) in warning
+    assert "0440" in warning
+
+
+def test_a_short_rsa_key_is_taken_with_a_warning(tmp_path: Path) -> None:
+    """
+    2048 bits are accepted and told of by key id; what `generate` makes is longer, and not told of.
+    """
+    short = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    put(tmp_path / "short.pem", pem_of(short))
+    keys = DirectoryKeys.load(tmp_path)
+    (record,) = keys.local_keys()
+    (tmp_path / "good").mkdir()
+    put(tmp_path / "good" / "good.pem", generate_signing_key("RS256"))
+
+    assert [f"{record.kid}: RSA of 2048 bits; 3072 are recommended"] == list(keys.warnings)
+    assert list(DirectoryKeys.load(tmp_path / "good").warnings) == []
+
+
+async def test_an_encrypted_key_opens_with_the_passphrase_only(tmp_path: Path) -> None:
+    """
+    PKCS#8 under a passphrase: the right one signs; a wrong one and none are told by file, and never repeated.
+    """
+    write_new(
+        tmp_path,
+        generate_signing_key(passphrase="correct horse"),
+        created_at=NOON,
+        passphrase="correct horse",
+    )
+    keys = DirectoryKeys.load(tmp_path, passphrase="correct horse")
+    (record,) = keys.local_keys()
+    signer = keys.signer(record.kid)
+
+    assert signer is not None
+    assert keys.verification_key(record).verify(b"input", await signer.sign(b"input"))
+    with pytest.raises(KeyProblem, match="does not open with the passphrase") as refused:
+        DirectoryKeys.load(tmp_path, passphrase="wrong horse")
+    assert "horse" not in str(refused.value)
+    with pytest.raises(KeyProblem, match="signing_keys_passphrase"):
+        DirectoryKeys.load(tmp_path)
+
+
+def test_a_passphrase_does_not_hinder_open_keys(tmp_path: Path) -> None:
+    """
+    A directory may hold both kinds, in the middle of a change to the other.
+    """
+    write_new(tmp_path, generate_signing_key(), created_at=NOON)
+    sealed = generate_signing_key(passphrase="p")
+    write_new(tmp_path, sealed, created_at=NOON, passphrase="p")
+
+    assert len(DirectoryKeys.load(tmp_path, passphrase="p").local_keys()) == 2
+
+
+def test_the_environments_keys_need_no_directory(tmp_path: Path) -> None:
+    """
+    PEM blocks of one text, in their order; the same key as a file is told; a text that holds none is refused.
+    """
+    first, second = generate_signing_key(), generate_signing_key("EdDSA")
+    keys = DirectoryKeys.load(None, text=(first + b"\n" + second).decode(), text_read_at=NOON)
+
+    assert [record.alg for record in keys.local_keys()] == ["ES256", "EdDSA"]
+    assert [record.created_at for record in keys.local_keys()] == [NOON, NOON + timedelta(microseconds=1)]
+    write_new(tmp_path, second, created_at=NOON)
+    with pytest.raises(KeyProblem, match="the same key as key 2 of the text"):
+        DirectoryKeys.load(tmp_path, text=(first + second).decode())
+    with pytest.raises(KeyProblem, match="holds no PEM block"):
+        DirectoryKeys.load(None, text="canary")
+
+
+def test_reread_finds_what_came_and_went_and_keeps_the_text(tmp_path: Path) -> None:
+    """
+    The old value stays as it was; a directory that became unusable, or empty, is refused.
+    """
+    text = generate_signing_key().decode()
+    path = write_new(tmp_path / "keys", generate_signing_key(), created_at=NOON)
+    before = DirectoryKeys.load(tmp_path / "keys", text=text, text_read_at=NOON)
+    path.unlink()
+    write_new(tmp_path / "keys", generate_signing_key(), created_at=NOON)
+    after = before.reread()
+    kept = {record.kid for record in before.local_keys()} & {record.kid for record in after.local_keys()}
+
+    assert (len(before.local_keys()), len(after.local_keys()), len(kept)) == (2, 2, 1)
+    put(tmp_path / "keys" / "half.pem", b"-----BEGIN PRIVATE KEY-----")
+    with pytest.raises(KeyProblem, match="half"):
+        after.reread()
+    (tmp_path / "files").mkdir()
+    alone = write_new(tmp_path / "files", generate_signing_key(), created_at=NOON)
+    files = DirectoryKeys.load(tmp_path / "files")
+    alone.unlink()
+    with pytest.raises(KeyProblem, match="holds no key"):
+        files.reread()
 
 
 def test_a_link_is_judged_by_what_it_points_to(tmp_path: Path) -> None:

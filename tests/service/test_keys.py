@@ -17,6 +17,18 @@ from tests.support.tokens import stranger
 SOON = timedelta(milliseconds=1)
 
 
+def directory(core: Core) -> KeyDirectory:
+    """Another replica's keys: it has no private half."""
+    return KeyDirectory(
+        store=core.store.as_store(),
+        material=DirectoryKeys([]),
+        clock=core.clock,
+        observer=core.observer,
+        apps=core.apps,
+        view=core.view,
+    )
+
+
 async def test_start_registers_own_keys_and_activates_one(tmp_path: Path) -> None:
     """After start the replica's key is in the store, active, published and able to sign."""
     async with build_core(tmp_path) as core:
@@ -46,7 +58,7 @@ async def test_a_prepared_key_is_published_before_it_signs(tmp_path: Path) -> No
 
 async def test_a_replica_without_the_active_key_verifies_and_does_not_issue(core: Core) -> None:
     """`signer` says StoreUnavailable rather than sign with another key."""
-    keyless = KeyDirectory(store=core.store.as_store(), material=DirectoryKeys([]), clock=core.clock)
+    keyless = directory(core)
     await keyless.start()
     assert keyless.find(core.signer.header.kid) is not None
     with pytest.raises(StoreUnavailable):

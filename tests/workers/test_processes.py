@@ -24,9 +24,11 @@ def everybody_is_back(one: Fleet, *, but: set[int]) -> bool:
 
 
 def add_key(one: Fleet) -> None:
-    """Give the site one more signing key: a change that running workers cannot take."""
-    done = command("keys", "generate", "--dir", str(one.site.folder / "keys"), cwd=one.site.folder)
+    """Give the site one more master key: a change that running workers cannot take."""
+    done = command("keys", "generate", "--master", cwd=one.site.folder)
     assert done.returncode == 0, done.stderr
+    with (one.site.folder / "master.key").open("a") as file:
+        file.write("," + done.stdout)
 
 
 def is_refused(port: int) -> bool:
