@@ -6,6 +6,7 @@ errors: above it only `StoreUnavailable` and the errors of `domain.errors` exist
 its caller; a write that was begun then still completes or rolls back as a whole.
 """
 
+from authsvc.ports.callers import CallerRecords, CallerStore
 from authsvc.ports.keys import KeyMaterial, Rings, Sealer, Signer, VerificationKey
 from authsvc.ports.observation import CallRecord, Event, Observer
 from authsvc.ports.outcomes import (
@@ -52,6 +53,8 @@ __all__ = [
     "ByPhone",
     "ByUnionid",
     "CallRecord",
+    "CallerRecords",
+    "CallerStore",
     "Clock",
     "CodeSession",
     "DecryptUserData",

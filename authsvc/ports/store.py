@@ -8,6 +8,7 @@ from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.ports.callers import CallerStore
 from authsvc.ports.outcomes import (
     Opened,
     Opening,
@@ -214,7 +215,16 @@ class Housekeeping(Protocol):
         ...
 
 
-class Store(SessionStore, PersonStore, PersonalDataStore, RevocationLog, KeyStore, Housekeeping, Protocol):
+class Store(
+    SessionStore,
+    PersonStore,
+    PersonalDataStore,
+    RevocationLog,
+    KeyStore,
+    CallerStore,
+    Housekeeping,
+    Protocol,
+):
     """The whole record; what the composition root hands around."""
 
     async def ping(self) -> timedelta:

@@ -95,8 +95,9 @@ class AuthServicer:
 
     async def refresh_token(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """See the contract."""
-        del call
-        result = await self._refreshes.refresh(request.refresh_token, client=client_info(request.client))
+        result = await self._refreshes.refresh(
+            request.refresh_token, client=client_info(request.client), within=call.principal.apps
+        )
         rotation = result.rotation
         return pb.RefreshTokenResponse(
             user_id=rotation.user.user_id,
@@ -116,7 +117,9 @@ class AuthServicer:
         audiences = frozenset((audience,)) if audience else call.principal.audiences
         if not audiences:
             raise InvalidField("audience", "is required of a caller that has none of its own")
-        demand = Demand(audiences, tuple(request.required_scopes), tuple(request.required_roles))
+        demand = Demand(
+            audiences, tuple(request.required_scopes), tuple(request.required_roles), call.principal.apps
+        )
         at_least = None
         if request.HasField("at_least"):
             at_least = self._cursors.from_message(request.at_least, field="at_least")
@@ -141,7 +144,7 @@ class AuthServicer:
         """See the contract."""
         target = _target(request)
         result = await self._revocations.revoke(
-            target, reason=_reason(request, target), by=call.principal.name
+            target, reason=_reason(request, target), by=call.principal.name, within=call.principal.apps
         )
         return pb.RevokeResponse(
             cursor=self._cursors.to_message(result.head),

@@ -1,18 +1,26 @@
 """Who is calling: from the connection and its metadata to a `Principal`."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import grpc.aio
 
 from authsvc.domain.apps import AppRegistry
+from authsvc.domain.errors import CallerUnauthenticated
 from authsvc.domain.principals import Principal, Role
 
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
+_BEARER = "bearer "
+# What gRPC says of a client certificate that holds against the client CA: its URI and DNS names (RFC 5280, 4.2.1.6).
+_CERTIFICATE_NAMES = ("peer_uri", "peer_dns")
 
 
 class Authenticator(Protocol):
-    """Identifies callers from transport facts only; it never looks at the request."""
+    """
+    Identifies callers from transport facts only; it never looks at the request.
+
+    It answers from memory: it is asked again for every running stream when somebody may no longer be who they were.
+    """
 
     def identify(self, context: ServicerContext, metadata: Mapping[str, str]) -> Principal:
         """
@@ -45,3 +53,41 @@ class LocalAuthenticator:
             principal = Principal(name="local", roles=principal.roles, audiences=self._apps.audiences)
             self._principal = principal
         return principal
+
+
+class CredentialAuthenticator:
+    """
+    A service key in the metadata (`authorization: Bearer wxk1.…`), else the names in the client's certificate.
+
+    Who presents a key is judged by it, whatever certificate the connection has: a bad key never falls back to a good
+    certificate. Any other `authorization` is a user's or somebody else's, and no business of ours.
+    """
+
+    def __init__(
+        self,
+        *,
+        by_key: Callable[[str], Principal],
+        by_certificate: Callable[[Iterable[str]], Principal],
+    ) -> None:
+        self._by_key = by_key
+        self._by_certificate = by_certificate
+
+    def identify(self, context: ServicerContext, metadata: Mapping[str, str]) -> Principal:
+        """See Authenticator.identify."""
+        given = metadata.get("authorization")
+        if given is not None and given[: len(_BEARER)].lower() == _BEARER:
+            text = given[len(_BEARER) :].strip()
+            if text.startswith("wxk"):
+                return self._by_key(text)
+        names = certificate_names(context)
+        if not names:
+            raise CallerUnauthenticated("neither a service key nor a certificate")
+        return self._by_certificate(names)
+
+
+def certificate_names(context: ServicerContext) -> tuple[str, ...]:
+    """Return the URI and DNS names of the client's certificate; none where there is no certificate that holds."""
+    told: Mapping[str, Iterable[bytes]] = context.auth_context()
+    return tuple(
+        name.decode("utf-8", "replace") for kind in _CERTIFICATE_NAMES for name in told.get(kind, ())
+    )

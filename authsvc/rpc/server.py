@@ -11,6 +11,7 @@ from authsvc.ports import Clock
 from authsvc.rpc import health as health_service
 from authsvc.rpc import reflection as reflection_service
 from authsvc.rpc.health import Health
+from authsvc.rpc.tls import GrpcTls
 from authsvc.rpc.wrapper import Service, Wrapper
 from authsvc.service.waiting import Unbroken
 from authsvc.service.watch import Watches
@@ -27,6 +28,9 @@ class GrpcSettings:
     `drain_wait` is how long NOT_SERVING is announced before new calls are refused; `stop_grace` how long running
     calls may then take. A batch of 1,000 tokens is about 1 MiB. With `reuse_port` other processes may serve the
     same port; without it a second start there fails.
+
+    With `tls` both ports speak TLS 1.2 or newer. `keys_port`, beside a client CA, is one that asks for no client
+    certificate: for callers with service keys.
     """
 
     host: str = "127.0.0.1"
@@ -39,6 +43,8 @@ class GrpcSettings:
     stop_grace: timedelta = timedelta(seconds=10)
     reflection: bool = True
     reuse_port: bool = False
+    tls: GrpcTls | None = None
+    keys_port: int | None = None
 
     def options(self) -> list[tuple[str, int]]:
         """Return the channel options of the server."""
@@ -88,6 +94,7 @@ class GrpcServer:
         self.health = Health(services)
         self._server: grpc.aio.Server | None = None
         self.address = ""
+        self.keys_address = ""
 
     async def start(self) -> str:
         """
@@ -106,17 +113,13 @@ class GrpcServer:
         server.add_generic_rpc_handlers(
             tuple(self._wrapper.service(name, methods) for name, methods in registered.items())
         )
-        host = f"[{settings.host}]" if ":" in settings.host else settings.host
-        try:
-            port = server.add_insecure_port(f"{host}:{settings.port}")
-        except RuntimeError:
-            port = 0
-        if not port:
-            raise PortTaken(f"cannot bind {host}:{settings.port}")
+        address = _bind(server, settings, settings.port, ask_clients=True)
+        if settings.keys_port is not None:
+            self.keys_address = _bind(server, settings, settings.keys_port, ask_clients=False)
         await server.start()
         self._server = server
         await self.health.set_serving(serving=True)
-        self.address = f"{host}:{port}"
+        self.address = address
         return self.address
 
     async def stop(self, *, siblings: bool = False) -> None:
@@ -148,3 +151,19 @@ class GrpcServer:
             await server.stop(None)
             raise
         await self._unbroken.drained()
+
+
+def _bind(server: grpc.aio.Server, settings: GrpcSettings, port: int, *, ask_clients: bool) -> str:
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    wanted, tls = f"{host}:{port}", settings.tls
+    try:
+        if tls is None:
+            bound = server.add_insecure_port(wanted)
+        else:
+            ask = ask_clients and tls.asks_clients
+            bound = server.add_secure_port(wanted, tls.credentials(ask_clients=ask))
+    except RuntimeError:
+        bound = 0
+    if not bound:
+        raise PortTaken(f"cannot bind {wanted}")
+    return f"{host}:{bound}"

@@ -41,10 +41,15 @@ class SessionServicer:
         """See the contract."""
         at_least = self._cursors.from_message(request.at_least, field="at_least")
         if request.WhichOneof("target") == "session_id":
-            session = await self._sessions.get(request.session_id, at_least=at_least)
+            session = await self._sessions.get(
+                request.session_id, at_least=at_least, apps=call.principal.apps
+            )
         else:
             session = await self._sessions.get_by_token(
-                request.access_token, audiences=call.principal.audiences, at_least=at_least
+                request.access_token,
+                audiences=call.principal.audiences,
+                at_least=at_least,
+                apps=call.principal.apps,
             )
         return pb.GetSessionResponse(session=_session(session, self._clock.now()))
 

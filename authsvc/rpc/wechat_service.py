@@ -99,7 +99,7 @@ class WeChatServicer:
 def _subject(request: _WithSubject, call: Call) -> Subject:
     """Return whom the request names; the wrapper has seen to it that it names somebody."""
     if request.WhichOneof("subject") == "access_token":
-        return TokenSubject(request.access_token, call.principal.audiences)
+        return TokenSubject(request.access_token, call.principal.audiences, call.principal.apps)
     return UserSubject(
         required(request.user.user_id, "user.user_id"), required(request.user.app_id, "user.app_id")
     )

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from authsvc.domain import refresh_token
 from authsvc.domain.apps import AppRegistry
 from authsvc.domain.errors import InvalidField, RefreshTokenInvalid, SessionEnded, UserBlocked
+from authsvc.domain.principals import require_app
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.sessions import ClientInfo, EndReason
 from authsvc.ports import (
@@ -57,11 +58,14 @@ class Refreshes:
         self._observer = observer
         self._unbroken = unbroken
 
-    async def refresh(self, text: str, *, client: ClientInfo) -> RefreshResult:
+    async def refresh(
+        self, text: str, *, client: ClientInfo, within: frozenset[str] | None = None
+    ) -> RefreshResult:
         """
         Rotate a refresh token; durable when it returns.
 
         Raises:
+            CallerForbidden: the session is of none of the apps *within* which the caller may work; it is untouched.
             InvalidField: empty.
             RefreshTokenInvalid: not one of ours (decided without I/O), or of another line.
             SessionEnded: the session is over, with its reason.
@@ -73,6 +77,11 @@ class Refreshes:
         token = refresh_token.parse(text, ring=self._rings.refresh_mac)
         if token is None:
             raise RefreshTokenInvalid
+        if within is not None:
+            # An app never changes, so what is seen here holds for the rotation; without a row there is nothing to touch.
+            session = await self._store.get_session(token.session_id)
+            if session is not None:
+                require_app(within, session.app_id)
         return await self._unbroken.run(self._rotate(token, client))
 
     async def _rotate(self, token: RefreshToken, client: ClientInfo) -> RefreshResult:

@@ -11,8 +11,9 @@ from datetime import datetime
 from authsvc.domain import refresh_token
 from authsvc.domain.apps import FACT_MARGIN, AppRegistry
 from authsvc.domain.cursors import Cursor
-from authsvc.domain.errors import NotFound, UnknownApp
+from authsvc.domain.errors import CallerForbidden, NotFound, UnknownApp
 from authsvc.domain.ids import decode_id
+from authsvc.domain.principals import require_app
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Clock, Event, Observer, Rings, Store, Written
 from authsvc.service.tail import LogTail
@@ -94,19 +95,26 @@ class Revocations:
         self._observer = observer
         self._unbroken = unbroken
 
-    async def revoke(self, target: Target, *, reason: EndReason, by: str) -> RevokeResult:
+    async def revoke(
+        self, target: Target, *, reason: EndReason, by: str, within: frozenset[str] | None = None
+    ) -> RevokeResult:
         """
         End what *target* names; *by* is the caller's name, kept with the session.
 
         Raises:
+            CallerForbidden: it reaches beyond the apps *within* which the caller may work; nothing was done.
             NotFound: no such session or user.
             UnknownApp: no such app.
             StoreUnavailable: nothing is promised; call again.
 
         """
-        return await self._unbroken.run(self._revoke(target, reason=reason, by=by))
+        return await self._unbroken.run(self._revoke(target, reason=reason, by=by, within=within))
 
-    async def _revoke(self, target: Target, *, reason: EndReason, by: str) -> RevokeResult:
+    async def _revoke(
+        self, target: Target, *, reason: EndReason, by: str, within: frozenset[str] | None
+    ) -> RevokeResult:
+        if within is not None:
+            await self._require_within(target, within)
         match target:
             case AccessTokenTarget():
                 result = await self._revoke_access_token(target, reason=reason, by=by)
@@ -222,6 +230,38 @@ class Revocations:
         if issued_at is not None and now.timestamp() - issued_at > absolute.total_seconds():
             return None
         return now + self._apps.longest_access_lifetime + FACT_MARGIN
+
+    async def _require_within(self, target: Target, within: frozenset[str]) -> None:
+        """
+        Return if all that *target* ends is of these apps; which app a session is of never changes.
+
+        Raises:
+            CallerForbidden: it is not, or nobody can tell.
+
+        """
+        match target:
+            case UserTarget() | AppTarget():
+                require_app(within, target.app_id)
+                return
+            case AccessTokenTarget():
+                claims = await self._verifier.claims_to_revoke(target.token)
+                if claims is None:
+                    return  # nothing will be done
+                app_id = claims.app_id
+            case RefreshTokenTarget():
+                token = refresh_token.parse(target.token, ring=self._rings.refresh_mac)
+                if token is None:
+                    return  # nothing will be done
+                app_id = await self._app_of(token.session_id)
+            case SessionTarget():
+                app_id = await self._app_of(target.session_id)
+        require_app(within, app_id)
+        if target.everything:
+            raise CallerForbidden("every session of a user is not of its apps only")
+
+    async def _app_of(self, session_id: str) -> str:
+        session = await self._store.get_session(session_id) if decode_id(session_id) else None
+        return "" if session is None else session.app_id
 
     def _require_app(self, app_id: str) -> None:
         if app_id not in self._apps.apps:

@@ -17,10 +17,11 @@ from authsvc.service.verify import Demand, TokenVerifier
 
 @dataclass(frozen=True, slots=True)
 class TokenSubject:
-    """The user and the app of this access token, judged for a caller with these audiences."""
+    """The user and the app of this access token, judged for a caller with these audiences, limited to *apps* or not."""
 
     access_token: str = field(repr=False)
     audiences: frozenset[str]
+    apps: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,7 @@ class Subjects:
 
         Raises:
             TokenInvalid: the token is not active, or not for these audiences.
+            CallerForbidden: it is of an app that the caller may not touch.
             UnknownApp, AppDisabled: the app is not configured, or switched off.
             NotFound: no such user, or no identity of theirs in the app.
             NotFresh, StoreUnavailable: see `errors`.
@@ -75,7 +77,8 @@ class Subjects:
             app = self._apps.get(subject.app_id)
             found = await self._people.find_identities(subject.user_id, app_id=app.app_id)
         else:
-            claims = await self._verifier.require_active(subject.access_token, Demand(subject.audiences))
+            demand = Demand(subject.audiences, apps=subject.apps)
+            claims = await self._verifier.require_active(subject.access_token, demand)
             app = self._apps.get(claims.app_id)
             found = await self._people.find_identities(claims.user_id, app_id=app.app_id)
             found = _of_openid(found, await self._openid(claims, several=len(found) > 1))

@@ -15,6 +15,7 @@ from authsvc.domain.access_token import Claims, InactiveReason, ParsedToken
 from authsvc.domain.apps import LEEWAY, AppRegistry
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import TokenInvalid
+from authsvc.domain.principals import require_app
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Clock, VerificationKey
 from authsvc.service.keys import KeyDirectory
@@ -49,12 +50,15 @@ class Demand:
     """
     What a call asks of a token, beyond being good: one of the audiences, all scopes, all roles.
 
+    For a caller that is limited to *apps* the token of another app is as good as one for another audience.
+
     Made for every call, and not frozen because freezing costs a µs each.
     """
 
     audiences: frozenset[str]
     scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
+    apps: frozenset[str] | None = None
 
 
 Verdict = VerifiedToken | Refusal
@@ -106,15 +110,8 @@ class TokenVerifier:
         """
         if at_least is not None:
             await self._tail.reach(at_least)
-        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
-        believed = self._known.get(digest)
-        if believed is None:
-            judged = await self._believe(token, arrived_at=arrived_at)
-            if isinstance(judged, Refusal):
-                return judged
-            believed = judged
-            self._remember(digest, believed)
-        return self._judge_believed(believed, demand)
+        believed = await self._believed(token, arrived_at=arrived_at)
+        return believed if isinstance(believed, Refusal) else self._judge_believed(believed, demand)
 
     async def require_active(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Claims:
         """
@@ -122,10 +119,17 @@ class TokenVerifier:
 
         Raises:
             TokenInvalid: it is not active; the reason stays here.
+            CallerForbidden: it is of an app that the caller may not touch.
             NotFresh, CursorExpired, StoreUnavailable: see `judge`.
 
         """
-        verdict = await self.judge(token, demand, at_least=at_least)
+        if at_least is not None:
+            await self._tail.reach(at_least)
+        believed = await self._believed(token, arrived_at=None)
+        if isinstance(believed, Refusal):
+            raise TokenInvalid
+        require_app(demand.apps, believed.claims.app_id)
+        verdict = self._judge_believed(believed, demand)
         if isinstance(verdict, Refusal):
             raise TokenInvalid
         return verdict.claims
@@ -142,6 +146,17 @@ class TokenVerifier:
         if parsed is None or isinstance(await self._check_key(parsed, arrived_at=None), Refusal):
             return None
         return parsed.claims if parsed.claims.issuer == self._issuer else None
+
+    async def _believed(self, token: str, *, arrived_at: float | None) -> VerifiedToken | Refusal:
+        """Return what is remembered of a token, or is from now on."""
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        believed = self._known.get(digest)
+        if believed is not None:
+            return believed
+        judged = await self._believe(token, arrived_at=arrived_at)
+        if not isinstance(judged, Refusal):
+            self._remember(digest, judged)
+        return judged
 
     async def _believe(self, token: str, *, arrived_at: float | None) -> VerifiedToken | Refusal:
         """Judge what never changes about a token."""
@@ -197,6 +212,8 @@ class TokenVerifier:
         reason = access_token.judge_request(
             claims, audiences=demand.audiences, scopes=demand.scopes, roles=demand.roles
         )
+        if reason is None and demand.apps is not None and claims.app_id not in demand.apps:
+            reason = InactiveReason.WRONG_AUDIENCE
         return token if reason is None else _REFUSALS[reason]
 
     def _remember(self, digest: bytes, verified: VerifiedToken) -> None:

@@ -32,7 +32,7 @@ class RevocationView:
 
     `known` is the cursor up to which everything has been applied (None before the first complete snapshot, when
     nothing can be decided); `confirmed_at` is the elapsed-clock reading taken before the read that last confirmed
-    it.
+    it. `principals_through` is the largest position of a fact about callers.
     """
 
     def __init__(self) -> None:
@@ -43,6 +43,7 @@ class RevocationView:
         self._users = PackedFacts()
         self._apps: dict[str, Fact] = {}
         self._keys: dict[str, Fact] = {}
+        self.principals_through = 0
 
     def __len__(self) -> int:
         """Return how many facts are held."""
@@ -63,7 +64,8 @@ class RevocationView:
                 case FactKind.KEY:
                     self._keys[fact.target] = fact
                 case FactKind.PRINCIPAL:
-                    pass  # concerns callers, not tokens
+                    # Concerns callers, not tokens: who keeps those reads them again.
+                    self.principals_through = max(self.principals_through, fact.position)
 
     @property
     def wants_packing(self) -> bool:

@@ -23,11 +23,12 @@ from authsvc.storage import codes, endings, listings, log, logins, refreshes, si
 from authsvc.storage import retention as housekeeping
 from authsvc.storage.people_store import SqlPersonStore
 from authsvc.storage.personal_data_store import SqlPersonalDataStore
+from authsvc.storage.principals import SqlCallerStore
 from authsvc.storage.schema import log_head
 from authsvc.storage.tx import HEAD_ID, Shared, Tx, read_head
 
 
-class SqlStore(SqlPersonStore, SqlPersonalDataStore):
+class SqlStore(SqlPersonStore, SqlPersonalDataStore, SqlCallerStore):
     """Implements ports.Store."""
 
     async def close(self) -> None:
