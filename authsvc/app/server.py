@@ -5,17 +5,21 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from authsvc.app.callers import Callers
+from authsvc.app.limits import ProcessLimits, close_limits, open_limits
 from authsvc.app.services import Parts, build_services
 from authsvc.app.world import Secrets, World
 from authsvc.config import ConfiguredApp, Environment, Settings
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.errors import AuthError
+from authsvc.domain.principals import Declared
 from authsvc.ops import Probe
-from authsvc.ports import Store
-from authsvc.rpc.principals import LocalAuthenticator
+from authsvc.ports import KeyMaterial, Store
 from authsvc.rpc.server import GrpcServer, GrpcSettings
 from authsvc.rpc.wrapper import Wrapper
+from authsvc.service.key_upkeep import KeyUpkeep
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.legacy import LegacyTokens
 from authsvc.service.retention import Retention
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import TokenVerifier
@@ -42,7 +46,8 @@ class AuthServer:
     """
     The gRPC server with everything behind it. `start` returns its address; `stop` drains.
 
-    With *reuse_port* it is one of several workers on its port, whose supervisor keeps strangers off it.
+    With *reuse_port* it is one of several workers on its port, whose supervisor keeps strangers off it. *declared* are
+    callers of the process itself, beside those that a file declares.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class AuthServer:
         database: str,
         world: World,
         reuse_port: bool = False,
+        declared: Sequence[Declared] = (),
     ) -> None:
         self._settings = settings
         self._reuse_port = reuse_port
@@ -67,6 +73,10 @@ class AuthServer:
         self._grpc: GrpcServer | None = None
         self._tail: LogTail | None = None
         self._store: Store | None = None
+        self._upkeep: KeyUpkeep | None = None
+        self._limits: ProcessLimits | None = None
+        self._declared = declared
+        self._callers: Callers | None = None
 
     async def start(self) -> str:
         """
@@ -108,6 +118,16 @@ class AuthServer:
             changed=tuple(sorted(i for i in after.keys() & before.keys() if after[i] != before[i])),
         )
 
+    @property
+    def keys_address(self) -> str:
+        """Where callers without a certificate are served, beside a port that requires one; else empty."""
+        return "" if self._grpc is None else self._grpc.keys_address
+
+    def reread_callers(self) -> None:
+        """Have the principals file and the certificates read again, soon, whether or not they look changed."""
+        if self._callers is not None:
+            self._callers.reread()
+
     def probes(self) -> dict[str, Probe]:
         """Return what `/readyz` asks."""
         return {"grpc": self._probe_grpc, "revocations": self._probe_tail, "store": self._probe_store}
@@ -129,17 +149,36 @@ class AuthServer:
             answer_within=timedelta(seconds=settings.database_answer_within),
         )
         self._stack.push_async_callback(store.close)
-        keys = KeyDirectory(store=store, material=self._secrets.signing, clock=clock)
+        view = RevocationView()
+        keys = KeyDirectory(
+            store=store,
+            material=self._secrets.signing,
+            clock=clock,
+            observer=observer,
+            apps=registry,
+            view=view,
+        )
         await keys.start()
         tail = LogTail(
             log=store,
-            view=RevocationView(),
+            view=view,
             clock=clock,
             observer=observer,
             hard_bound=timedelta(seconds=settings.hard_bound),
         )
         await tail.start()
         self._stack.push_async_callback(tail.stop)
+        rotation_days = settings.signing_key_rotation_days
+        upkeep = KeyUpkeep(
+            keys=keys,
+            store=store,
+            tail=tail,
+            clock=clock,
+            observer=observer,
+            rotate_every=timedelta(days=rotation_days) if rotation_days else None,
+        )
+        upkeep.start()
+        self._stack.push_async_callback(upkeep.stop)
         retention = Retention(
             store=store,
             clock=clock,
@@ -160,15 +199,21 @@ class AuthServer:
         self._stack.push_async_callback(wechat.close)
 
         unbroken = Unbroken()
+        legacy = LegacyTokens(apps=registry, store=store, clock=clock, issuer=settings.issuer)
         verifier = TokenVerifier(
             keys=keys,
             tail=tail,
             apps=registry,
             clock=clock,
             issuer=settings.issuer,
+            legacy=legacy,
             cache_size=settings.token_cache_size,
         )
-        watches = Watches(log=store, tail=tail, clock=clock, observer=observer)
+        limits = await open_limits(settings, secrets=self._secrets, world=world)
+        self._stack.push_async_callback(close_limits, limits)
+        watches = Watches(
+            log=store, tail=tail, clock=clock, observer=observer, settings=limits.watches
+        )
         services = build_services(
             Parts(
                 world=world,
@@ -180,19 +225,26 @@ class AuthServer:
                 keys=keys,
                 tail=tail,
                 verifier=verifier,
+                legacy=legacy,
                 watches=watches,
                 unbroken=unbroken,
+                limiter=limits.limiter,
             )
         )
+        callers = Callers(settings, declared=self._declared, world=world)
+        wrapper = Wrapper(
+            admission=limits.admission,
+            authenticator=callers.authenticator(store=store, tail=tail, apps=registry),
+            clock=clock,
+            entropy=entropy,
+            observer=observer,
+        )
+        self._stack.push_async_callback(callers.stop)
+        await callers.start(wrapper)
         server = GrpcServer(
             services=services,
-            wrapper=Wrapper(
-                authenticator=LocalAuthenticator(roles=frozenset(settings.local_roles), apps=registry),
-                clock=clock,
-                entropy=entropy,
-                observer=observer,
-            ),
-            settings=_grpc_settings(settings, reuse_port=self._reuse_port),
+            wrapper=wrapper,
+            settings=_grpc_settings(settings, callers, reuse_port=self._reuse_port),
             watches=watches,
             unbroken=unbroken,
             clock=clock,
@@ -201,7 +253,34 @@ class AuthServer:
         self._stack.push_async_callback(server.stop)
         observer.gauge("verified_tokens", lambda: float(verifier.cached))
         self._grpc, self._tail, self._store, self._wechat = server, tail, store, wechat
+        self._upkeep, self._limits, self._callers = upkeep, limits, callers
         return address
+
+    def notices(self) -> dict[str, Probe]:
+        """Return what `/readyz` tells beside: what is not done here while the rest is."""
+        return {"issuing": self._notice_issuing, "limits": self._notice_limits}
+
+    async def replace_signing_keys(self, signing: KeyMaterial | None) -> None:
+        """
+        Sign with these keys from now on (see KeyUpkeep.adopt); None: with those that are found where they were read.
+
+        Raises:
+            StoreUnavailable: the record does not answer; nothing was changed.
+
+        """
+        if self._upkeep is None:
+            return
+        if signing is None:
+            await self._upkeep.look()
+        else:
+            await self._upkeep.adopt(signing)
+
+    async def _notice_issuing(self) -> str:
+        why = "" if self._upkeep is None else self._upkeep.cannot_issue
+        return f"{why}: logins and refreshes are refused here" if why else ""
+
+    async def _notice_limits(self) -> str:
+        return "" if self._limits is None else await self._limits.notice()
 
     async def _probe_grpc(self) -> str:
         return "" if self._grpc is not None and self._grpc.health.serving else "not serving"
@@ -227,7 +306,7 @@ def _policies(apps: Sequence[ConfiguredApp]) -> dict[str, App]:
     return {app.id: app.policy() for app in apps}
 
 
-def _grpc_settings(settings: Settings, *, reuse_port: bool) -> GrpcSettings:
+def _grpc_settings(settings: Settings, callers: Callers, *, reuse_port: bool) -> GrpcSettings:
     reflection = settings.grpc_reflection
     return GrpcSettings(
         host=settings.grpc_host,
@@ -237,4 +316,6 @@ def _grpc_settings(settings: Settings, *, reuse_port: bool) -> GrpcSettings:
         stop_grace=timedelta(seconds=settings.stop_grace),
         reflection=settings.env is not Environment.PROD if reflection is None else reflection,
         reuse_port=reuse_port,
+        tls=callers.tls,
+        keys_port=settings.grpc_keys_port,
     )

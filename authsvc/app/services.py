@@ -20,6 +20,9 @@ from authsvc.rpc.wrapper import Service
 from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.legacy import LegacyTokens
+from authsvc.service.legacy_login import LegacyLogins
+from authsvc.service.limits import Limiter
 from authsvc.service.login import Logins
 from authsvc.service.people import People
 from authsvc.service.personal_data import PersonalData
@@ -50,8 +53,10 @@ class Parts:
     keys: KeyDirectory
     tail: LogTail
     verifier: TokenVerifier
+    legacy: LegacyTokens
     watches: Watches
     unbroken: Unbroken
+    limiter: Limiter
 
 
 def build_services(parts: Parts) -> dict[str, Service]:
@@ -73,21 +78,31 @@ def build_services(parts: Parts) -> dict[str, Service]:
         observer=observer,
         unbroken=unbroken,
     )
+    logins = Logins(
+        apps=apps,
+        store=store,
+        wechat=parts.wechat,
+        phones=phones,
+        sealer=sealer,
+        rings=rings,
+        keys=keys,
+        issuer=issuer,
+        tail=tail,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+        unbroken=unbroken,
+        limiter=parts.limiter,
+    )
     auth = auth_service.AuthServicer(
-        logins=Logins(
+        logins=logins,
+        legacy_logins=LegacyLogins(
             apps=apps,
-            store=store,
-            wechat=parts.wechat,
-            phones=phones,
-            sealer=sealer,
-            rings=rings,
-            keys=keys,
-            issuer=issuer,
-            tail=tail,
-            clock=clock,
-            entropy=entropy,
+            tokens=parts.legacy,
+            logins=logins,
             observer=observer,
             unbroken=unbroken,
+            limiter=parts.limiter,
         ),
         refreshes=Refreshes(
             apps=apps,
@@ -99,6 +114,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
             entropy=entropy,
             observer=observer,
             unbroken=unbroken,
+            limiter=parts.limiter,
         ),
         verifier=parts.verifier,
         revocations=Revocations(
@@ -110,10 +126,12 @@ def build_services(parts: Parts) -> dict[str, Service]:
             clock=clock,
             observer=observer,
             unbroken=unbroken,
+            legacy=parts.legacy,
         ),
         verdicts=VerdictEncoder(tail=tail, cursors=cursors),
         cursors=cursors,
         clock=clock,
+        limiter=parts.limiter,
     )
     sessions = session_service.SessionServicer(
         sessions=Sessions(store=store, verifier=parts.verifier, tail=tail),
@@ -122,7 +140,9 @@ def build_services(parts: Parts) -> dict[str, Service]:
         clock=clock,
     )
     jwks = key_service.KeyServicer(keys=keys, view=tail.view, issuer=parts.issuer, apps=apps)
-    revocations = revocation_service.RevocationServicer(watches=parts.watches, cursors=cursors)
+    revocations = revocation_service.RevocationServicer(
+        watches=parts.watches, cursors=cursors, limiter=parts.limiter
+    )
     wechat = wechat_service.WeChatServicer(
         user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
         phones=phones,

@@ -3,7 +3,7 @@
 import os
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -11,8 +11,12 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
 from authsvc.config import secrets
+from authsvc.config.legacy import LegacyTable, is_too_far
+from authsvc.config.limits import LimitsTable
 from authsvc.config.sections import Environment, is_loopback
 from authsvc.domain.apps import App, MergePolicy, PhonePolicy
+from authsvc.domain.legacy_token import MAX_AHEAD
+from authsvc.system import SystemClock
 from authsvc.wechat.settings import OFFICIAL_HOSTS, TokenCommand, TokenSource, TokenUrl, WeChatApp
 
 _SANDBOX_ID_PREFIX = "wx00000000000000d"
@@ -66,6 +70,8 @@ class AppTable(BaseModel):
     absolute_lifetime: Seconds = 30 * 86400
     grace: Annotated[float, Field(ge=0, le=300)] = 30
     max_sessions: Annotated[int, Field(ge=1, le=1000)] = 10
+    limits: LimitsTable | None = None
+    legacy: LegacyTable | None = None
     wechat_url: str = f"https://{OFFICIAL_HOSTS[0]}"
     wechat_backup_urls: tuple[str, ...] | None = None
     wechat_deadline: Annotated[float, Field(gt=0, le=14)] = 5
@@ -95,11 +101,13 @@ class ConfiguredApp(AppTable):
             absolute_lifetime=timedelta(seconds=self.absolute_lifetime),
             grace=timedelta(seconds=self.grace),
             max_sessions=self.max_sessions,
+            login_rate=None if self.limits is None else self.limits.login_rate(),
             platform_group=self.platform_group,
             merge_policy=self.merge,
             phone=self.phone,
             enabled=self.enabled,
             openid_in_token=self.openid_in_token,
+            legacy=None if self.legacy is None else self.legacy.policy(),
         )
 
     def wechat(self) -> WeChatApp:
@@ -178,9 +186,12 @@ def judge_apps(
     groups: Tables = (),
     environment: Environment,
     allow_hosts: Sequence[str] = (),
+    now: datetime | None = None,
 ) -> tuple[ConfiguredApp, ...]:
     """
     Return the apps of already parsed tables, each with its group's policy; a group without a table has the default.
+
+    *now*: the real present if None; how far ahead a migration may end is counted from it.
 
     Raises:
         AppsFileProblem: with every complaint at once.
@@ -212,6 +223,7 @@ def judge_apps(
     complaints.extend(
         f"apps: {app_id} is listed twice" for app_id in sorted({i for i in ids if ids.count(i) > 1})
     )
+    complaints.extend(_legacy_complaints(apps, now=now or SystemClock().now()))
     named = [table.get("platform_group") for table in tables]
     complaints.extend(f"groups: no app is of {name}" for name in merges if name not in named)
     if complaints:
@@ -237,6 +249,13 @@ def _judge_table(table: Mapping[str, Any], merges: Mapping[str, MergePolicy], *,
         value = _secret(name, given, label=f"{label}.{name}")
         if value is not None:
             fields[name] = value
+    if isinstance(legacy := fields.get("legacy"), Mapping):
+        given = {"secret" + way: legacy.get("secret" + way) for way in _WAYS}
+        others = {name: value for name, value in legacy.items() if name not in given}
+        fields["legacy"] = {
+            **others,
+            "secret": _secret("secret", given, label=f"{label}.legacy.secret") or "",
+        }
     app = ConfiguredApp.model_validate(fields)
     app.wechat()  # judges origins, without quoting them
     return app
@@ -252,6 +271,19 @@ def _secret(name: str, given: dict[str, Any], *, label: str) -> Any:
     if not value:
         raise secrets.SecretProblem(f"{label}: the variable is not set")
     return value
+
+
+def _legacy_complaints(apps: Sequence[ConfiguredApp], *, now: datetime) -> Iterator[str]:
+    secrets_seen: set[bytes] = set()
+    for app in apps:
+        if app.legacy is None:
+            continue
+        if is_too_far(app.legacy.legacy_until, now=now, ahead=MAX_AHEAD):
+            yield f"{app.id}: legacy.legacy_until is more than {MAX_AHEAD.days} days ahead"
+        secret = app.legacy.policy().secret
+        if secret in secrets_seen:
+            yield f"{app.id}: legacy.secret is another app's too; nobody could tell whose token it is"
+        secrets_seen.add(secret)
 
 
 def _complaints(app: ConfiguredApp, *, environment: Environment, allow_hosts: Sequence[str]) -> list[str]:

@@ -123,6 +123,17 @@ class KeySection(Section):
         None, description="Ring of base64 32-byte keys, comma separated, the current one first"
     )
     signing_keys_dir: str = Field("", description="Directory of PEM files, one private signing key each")
+    signing_keys: SecretStr | None = Field(
+        None,
+        description="Private signing keys as PEM, the oldest first; beside or in place of the directory's",
+    )
+    signing_keys_passphrase: SecretStr | None = Field(
+        None, description="What opens encrypted signing keys (PKCS#8)"
+    )
+    signing_key_rotation_days: Annotated[int, Field(ge=0, le=3650)] = Field(
+        0,
+        description="Days after which the next signing key becomes active by itself; 0: when somebody says so",
+    )
 
 
 class AppSection(Section):
@@ -157,15 +168,6 @@ class GrpcSection(Section):
         default=False, description="In dev, bind beyond loopback although nobody is asked who they are"
     )
 
-    def complaints(self, environment: Environment) -> Iterator[str]:
-        """See Section.complaints."""
-        exposed = environment is Environment.DEV and self.accept_exposure
-        if not is_loopback(self.grpc_host) and not exposed:
-            yield (
-                "grpc_host: without a caller authenticator the gRPC server binds loopback only; "
-                "anybody who reaches it may do anything"
-            )
-
 
 class VerifySection(Section):
     """Verification."""
@@ -198,13 +200,12 @@ class EdgeSection(Section):
     )
     allow_plaintext: bool = Field(
         default=False,
-        description="In prod, serve plain HTTP beyond loopback, behind a proxy that terminates TLS",
+        description="Allow plain text beyond loopback: behind a proxy that terminates TLS, on a private network",
     )
 
     def complaints(self, environment: Environment) -> Iterator[str]:
         """See Section.complaints."""
-        if environment is Environment.PROD and not self.allow_plaintext and not is_loopback(self.http_host):
-            yield "http_host: plain HTTP beyond loopback is refused in prod; set allow_plaintext behind a TLS proxy"
+        del environment
         for block in self.trusted_proxies:
             try:
                 ip_network(block)
@@ -224,16 +225,3 @@ class SandboxSection(Section):
 
     sandbox_host: str = Field("127.0.0.1", description="Address the WeChat sandbox binds")
     sandbox_port: Port = Field(8090, description="Port of the WeChat sandbox; 0 takes a free one")
-
-
-SECTIONS: tuple[type[Section], ...] = (
-    GeneralSection,
-    StoreSection,
-    KeySection,
-    AppSection,
-    GrpcSection,
-    VerifySection,
-    EdgeSection,
-    OpsSection,
-    SandboxSection,
-)

@@ -15,8 +15,8 @@ from pydantic_settings import (
 )
 
 from authsvc.config import secrets
+from authsvc.config.limits import LimitSection
 from authsvc.config.sections import (
-    SECTIONS,
     AppSection,
     EdgeSection,
     Environment,
@@ -25,11 +25,26 @@ from authsvc.config.sections import (
     KeySection,
     OpsSection,
     SandboxSection,
+    Section,
     StoreSection,
     VerifySection,
     is_loopback,
 )
+from authsvc.config.trust import TrustSection
 
+SECTIONS: tuple[type[Section], ...] = (
+    GeneralSection,
+    StoreSection,
+    KeySection,
+    AppSection,
+    GrpcSection,
+    VerifySection,
+    EdgeSection,
+    OpsSection,
+    SandboxSection,
+    LimitSection,
+    TrustSection,
+)
 PREFIX = "AUTHSVC_"
 CONFIG_VARIABLE = "AUTHSVC_CONFIG"
 _DOTENV = Path(".env")
@@ -59,6 +74,8 @@ class Settings(
     EdgeSection,
     OpsSection,
     SandboxSection,
+    LimitSection,
+    TrustSection,
     BaseSettings,
 ):
     """The settings of one process. Made by `load_settings`; frozen. By itself it reads nothing from anywhere."""
@@ -89,14 +106,32 @@ class Settings(
         return found
 
     def _plaintext(self) -> Iterator[str]:
+        if self.env is Environment.DEV and self.accept_exposure:
+            return
+        if not is_loopback(self.grpc_host):
+            if not self.asks_callers:
+                yield (
+                    "grpc_host: without a caller authenticator the gRPC server binds loopback only; "
+                    "anybody who reaches it may do anything; set authenticate, principals_file or grpc_client_ca"
+                )
+            elif not self.grpc_certificate and not self.allow_plaintext:
+                yield (
+                    "grpc_host: service keys and tokens in plain text beyond loopback; set grpc_certificate, "
+                    "or allow_plaintext on a private network"
+                )
         if self.env is not Environment.PROD or self.allow_plaintext:
             return
+        if not is_loopback(self.http_host) and not self.http_certificate:
+            yield (
+                "http_host: plain HTTP beyond loopback is refused in prod; set http_certificate, "
+                "or allow_plaintext behind a TLS proxy"
+            )
         if not is_loopback(self.ops_host):
             yield "ops_host: plain HTTP beyond loopback is refused in prod; set allow_plaintext on a private network"
-        if not _is_local_target(self.grpc_target):
+        if not is_local_target(self.grpc_target) and not self.grpc_ca:
             yield (
-                "grpc_target: tokens and codes in plain text beyond loopback are refused in prod; "
-                "set allow_plaintext on a private network"
+                "grpc_target: tokens and codes in plain text beyond loopback are refused in prod; set grpc_ca, "
+                "or allow_plaintext on a private network"
             )
 
     def masked(self) -> dict[str, Any]:
@@ -242,7 +277,7 @@ def _where(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location) or "settings"
 
 
-def _is_local_target(target: str) -> bool:
+def is_local_target(target: str) -> bool:
     """Tell whether a gRPC target (RFC 3986 with gRPC's schemes) stays on this machine."""
     if target.startswith(("unix:", "unix-abstract:")):
         return True

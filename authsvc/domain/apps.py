@@ -7,6 +7,8 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from authsvc.domain.errors import AppDisabled, UnknownApp
+from authsvc.domain.legacy_token import LegacyPolicy
+from authsvc.domain.limits import Rate
 
 # A verifier accepts a token this long after `exp` and before `nbf`/`iat`: clocks differ (DESIGN section 3).
 LEEWAY = timedelta(seconds=5)
@@ -52,6 +54,10 @@ class App:
     openid_in_token: bool = True
     # The group's: configuration gives every app of a group the same one.
     merge_policy: MergePolicy = MergePolicy.AUTO
+    # Logins of all its users together; None: what holds for every app.
+    login_rate: Rate | None = None
+    # Tokens of the home-made service that this app is migrated from, if it is.
+    legacy: LegacyPolicy | None = None
 
     def access_expiry(self, *, now: datetime, jitter: float, absolute_end: datetime) -> datetime:
         """
@@ -93,6 +99,7 @@ class _AppSet:
     apps: Mapping[str, App]
     longest: timedelta
     audiences: frozenset[str]
+    migrating: tuple[App, ...]
 
 
 def _app_set(apps: Mapping[str, App]) -> _AppSet:
@@ -100,6 +107,7 @@ def _app_set(apps: Mapping[str, App]) -> _AppSet:
         apps=MappingProxyType(dict(apps)),
         longest=max((app.access_lifetime for app in apps.values()), default=_DEFAULT_ACCESS_LIFETIME),
         audiences=frozenset(audience for app in apps.values() for audience in app.audiences),
+        migrating=tuple(app for app in apps.values() if app.legacy is not None),
     )
 
 
@@ -151,3 +159,8 @@ class AppRegistry:
     def audiences(self) -> frozenset[str]:
         """Every audience that some app's tokens carry; the same object until the apps are replaced."""
         return self._set.audiences
+
+    @property
+    def migrating(self) -> tuple[App, ...]:
+        """The apps that know tokens of a home-made service, whether or not the time for them is over."""
+        return self._set.migrating

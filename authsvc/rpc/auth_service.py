@@ -2,16 +2,21 @@
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 
 from authapi.v1 import auth_service_pb2 as pb
+from authapi.v1 import types_pb2
 from authsvc.domain.cursors import position_bytes
 from authsvc.domain.errors import InvalidField
-from authsvc.domain.sessions import EndReason
+from authsvc.domain.principals import Role
+from authsvc.domain.sessions import ClientInfo, EndReason
 from authsvc.ports import Clock
 from authsvc.rpc.convert import Cursors, client_info, required, token_pair
 from authsvc.rpc.statuses import reason_of
 from authsvc.rpc.verdicts import VerdictEncoder, encode_batch
 from authsvc.rpc.wrapper import Call, Service, Unary
+from authsvc.service.limits import Limiter
+from authsvc.service.legacy_login import LegacyLogins
 from authsvc.service.login import Logins
 from authsvc.service.phone import KnownNumber
 from authsvc.service.refresh import Refreshes
@@ -40,20 +45,24 @@ class AuthServicer:
         self,
         *,
         logins: Logins,
+        legacy_logins: LegacyLogins,
         refreshes: Refreshes,
         verifier: TokenVerifier,
         revocations: Revocations,
         verdicts: VerdictEncoder,
         cursors: Cursors,
         clock: Clock,
+        limiter: Limiter,
     ) -> None:
         self._logins = logins
+        self._legacy_logins = legacy_logins
         self._refreshes = refreshes
         self._verifier = verifier
         self._revocations = revocations
         self._verdicts = verdicts
         self._cursors = cursors
         self._clock = clock
+        self._limiter = limiter
 
     def methods(self) -> Service:
         """Return the service's methods by name."""
@@ -67,15 +76,23 @@ class AuthServicer:
 
     async def login(self, request: pb.LoginRequest, call: Call) -> pb.LoginResponse:
         """See the contract."""
-        del call
         if not request.app_id:
             raise InvalidField("app_id", "must not be empty")
-        result = await self._logins.login(
-            app_id=request.app_id,
-            code=request.mini_program_code,
-            client=client_info(request.client),
-            phone_code=request.phone_code,
-        )
+        client = _told_by(call, request.client)
+        if request.WhichOneof("credential") == "legacy_token":
+            result = await self._legacy_logins.login(
+                app_id=request.app_id,
+                token=request.legacy_token,
+                client=client,
+                phone_code=request.phone_code,
+            )
+        else:
+            result = await self._logins.login(
+                app_id=request.app_id,
+                code=request.mini_program_code,
+                client=client,
+                phone_code=request.phone_code,
+            )
         opened, phone = result.opened, result.phone
         response = pb.LoginResponse(
             user_id=opened.user.user_id,
@@ -96,7 +113,7 @@ class AuthServicer:
     async def refresh_token(self, request: pb.RefreshTokenRequest, call: Call) -> pb.RefreshTokenResponse:
         """See the contract."""
         result = await self._refreshes.refresh(
-            request.refresh_token, client=client_info(request.client), within=call.principal.apps
+            request.refresh_token, client=_told_by(call, request.client), within=call.principal.apps
         )
         rotation = result.rotation
         return pb.RefreshTokenResponse(
@@ -108,6 +125,7 @@ class AuthServicer:
 
     async def verify_token(self, request: pb.VerifyTokenRequest, call: Call) -> bytes:
         """See the contract. The hot path: a token seen before is answered without any wait."""
+        self._limiter.admit_checks(call.principal.name, now=self._clock.elapsed())
         return await self._verify(request, call)
 
     async def _verify(
@@ -133,6 +151,7 @@ class AuthServicer:
         if len(request.requests) > MAX_BATCH:
             raise InvalidField("requests", f"must not exceed {MAX_BATCH}")
         arrived_at = self._clock.elapsed()
+        self._limiter.admit_checks(call.principal.name, now=arrived_at, tokens=len(request.requests))
         responses: list[bytes] = []
         for one in request.requests:
             responses.append(await self._verify(one, call, arrived_at=arrived_at))
@@ -151,6 +170,12 @@ class AuthServicer:
             ended_sessions=result.ended_sessions,
             position=position_bytes(result.head.position),
         )
+
+
+def _told_by(call: Call, message: types_pb2.ClientInfo) -> ClientInfo:
+    """Return what *call* says of the client. An address is believed of an edge only: limits hang on it."""
+    client = client_info(message)
+    return client if Role.EDGE in call.principal.roles else replace(client, ip="")
 
 
 def _target(request: pb.RevokeRequest) -> Target:

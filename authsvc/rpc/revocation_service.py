@@ -13,6 +13,7 @@ from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.rpc.convert import Cursors, duration, timestamp
 from authsvc.rpc.wrapper import Call, ServerStream, Service
+from authsvc.service.limits import Limiter
 from authsvc.service.snapshots import Snapshot
 from authsvc.service.watch import Changes, GoAway, Message, Watches
 
@@ -26,8 +27,9 @@ _AGES_KEPT = 1000
 class RevocationServicer:
     """Converts the use case's messages, each once for all who receive it."""
 
-    def __init__(self, *, watches: Watches, cursors: Cursors) -> None:
+    def __init__(self, *, watches: Watches, cursors: Cursors, limiter: Limiter) -> None:
         self._cursors = cursors
+        self._limiter = limiter
         self._broadcast = watches.broadcast(self._encode)
         self._ages: dict[int, bytes] = {}
 
@@ -40,7 +42,10 @@ class RevocationServicer:
     ) -> AsyncIterator[bytes]:
         """See the contract."""
         resume_from = self._cursors.from_message(request.resume_from, field="resume_from")
-        async with aclosing(self._broadcast.watch(resume_from, cut=call.cut)) as messages:  # type: ignore[type-var]
+        principal = call.principal.name
+        self._limiter.admit_watch(principal)
+        source = self._broadcast.watch(resume_from, cut=call.cut, principal=principal)
+        async with aclosing(source) as messages:  # type: ignore[type-var]
             async for encoded, age in messages:
                 # Protobuf fields may be concatenated: the age is what differs from one reader to the next.
                 yield encoded if age is None else encoded + self._encode_age(age)

@@ -4,15 +4,17 @@ The one wrapper around every method, its steps in one visible order.
 1. observe — outermost, so that every refusal is counted with its status;
 2. failures — the only place where an exception becomes a status; nothing of an unexpected one reaches a caller;
 3. guard — policy row, caller, role: before the request is parsed, revealing nothing of its validity;
-4. parse — methods are registered without a deserializer, so bad bytes are ours to call INVALID_ARGUMENT;
-5. guard the oneof case — a role may hold for some targets of an RPC only;
-6. call the servicer's handler, bounded by the row's deadline.
+4. admit — unary calls take a place, or are refused for being too many, before anything is spent on them;
+5. parse — methods are registered without a deserializer, so bad bytes are ours to call INVALID_ARGUMENT;
+6. guard the oneof case, and what of apps and audiences the request names — a role may hold for some of it only;
+7. call the servicer's handler, bounded by the row's deadline.
 """
 
 import asyncio
 import re
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import PurePath
@@ -22,13 +24,16 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from authsvc.domain.errors import AuthError, CallerForbidden, InvalidField
+from authsvc.domain.errors import AuthError, CallerForbidden, CallerUnauthenticated, InvalidField
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.principals import Principal, Role
 from authsvc.ports import CallRecord, Clock, Entropy, Observer
 from authsvc.rpc.policy import POLICIES, Policy
 from authsvc.rpc.principals import Authenticator, ServicerContext
+from authsvc.rpc.reach import guard_reach
 from authsvc.rpc.statuses import DETAILS_KEY, encode_status
+from authsvc.rpc.urgency import priority_of
+from authsvc.service.admission import Admission
 from authsvc.status import row_for
 from authsvc.telemetry import current_request
 
@@ -86,17 +91,44 @@ Method = Unary[Any] | ServerStream[Any] | BidiStream[Any]
 Service = Mapping[str, Method]
 
 
+@dataclass(slots=True, eq=False)
+class _Stream:
+    """A stream that runs: who began it, how to ask again whether they may, and how to end it."""
+
+    principal: Principal
+    authorize: Callable[[], Principal]
+    cut: Callable[[AuthError], None]
+
+
 class Wrapper:
     """Makes gRPC handlers out of methods; holds what the steps need."""
 
     def __init__(
-        self, *, authenticator: Authenticator, clock: Clock, entropy: Entropy, observer: Observer
+        self,
+        *,
+        authenticator: Authenticator,
+        admission: Admission,
+        clock: Clock,
+        entropy: Entropy,
+        observer: Observer,
     ) -> None:
         self._authenticator = authenticator
+        self._admission = admission
         self._clock = clock
         self._entropy = entropy
         self._observer = observer
         self._request_ids: list[str] = []
+        self._streams: set[_Stream] = set()
+
+    def reconsider(self) -> None:
+        """End every running stream whose caller is no longer who they were, or may no longer call it."""
+        for stream in list(self._streams):
+            try:
+                if stream.authorize().name != stream.principal.name:
+                    raise CallerUnauthenticated("somebody else now")
+            except AuthError as error:
+                self._streams.discard(stream)
+                stream.cut(error)
 
     def service(self, name: str, methods: Service) -> "grpc.GenericRpcHandler[Any, Any]":
         """Return the handler of a whole service, each method wrapped."""
@@ -115,17 +147,21 @@ class Wrapper:
 
     def _unary(self, path: str, policy: Policy | None, method: Unary[Any]) -> Callable[..., Awaitable[bytes]]:
         kind, handler = method.request, method.handler
+        priority = priority_of(path)
 
         async def invoke(raw: bytes, context: ServicerContext) -> bytes:
             record, started = CallRecord(path, "OK", "", 0.0), self._clock.elapsed()
             try:
                 call, row = self._guard(policy, context, record)
-                request = _parse(kind, raw)
-                if row.oneof:
-                    _guard_case(row, request, call)
-                work = handler(request, call)
-                answer = await (work if row.deadline is None else _bounded(work, row, row.deadline))
-                reply = answer if isinstance(answer, bytes) else answer.SerializeToString()
+                self._admission.enter(priority, call.principal.name, now=started)
+                try:
+                    request = _parse(kind, raw)
+                    _guard_request(row, request, call)
+                    work = handler(request, call)
+                    answer = await (work if row.deadline is None else _bounded(work, row, row.deadline))
+                    reply = answer if isinstance(answer, bytes) else answer.SerializeToString()
+                finally:
+                    self._admission.leave()
             except asyncio.CancelledError:
                 self._observe(record, started, code="CANCELLED")
                 raise
@@ -143,8 +179,7 @@ class Wrapper:
     ) -> Callable[..., AsyncIterator[bytes]]:
         def messages(raw: bytes, call: Call, row: Policy) -> AsyncIterator[Message | bytes]:
             request = _parse(method.request, raw)
-            if row.oneof:
-                _guard_case(row, request, call)
+            _guard_request(row, request, call)
             return method.handler(request, call)
 
         return self._stream(path, policy, messages)
@@ -177,8 +212,9 @@ class Wrapper:
             try:
                 call, row = self._guard(policy, context, record)
                 call.cut = cut
-                async for reply in messages(raw, call, row):
-                    yield reply if isinstance(reply, bytes) else reply.SerializeToString()
+                with self._reconsidered(row, context, call.principal, cut):
+                    async for reply in messages(raw, call, row):
+                        yield reply if isinstance(reply, bytes) else reply.SerializeToString()
             except (asyncio.CancelledError, GeneratorExit):
                 if not cutting:
                     self._observe(record, started, code="CANCELLED")
@@ -191,6 +227,21 @@ class Wrapper:
             await self._refuse(context, failure, record, started)
 
         return invoke
+
+    @contextmanager
+    def _reconsidered(
+        self, policy: Policy, context: ServicerContext, principal: Principal, cut: Callable[[AuthError], None]
+    ) -> Iterator[None]:
+        """Have a stream end from outside, while the block runs, as soon as its caller may no longer call it."""
+        if policy.roles is None:
+            yield
+            return
+        stream = _Stream(principal, lambda: self._authorize(policy, context), cut)
+        self._streams.add(stream)
+        try:
+            yield
+        finally:
+            self._streams.discard(stream)
 
     def _observe(self, record: CallRecord, started: float, *, code: str = "OK") -> None:
         record.code = code
@@ -217,9 +268,9 @@ class Wrapper:
         serving: "asyncio.Task[Any] | None",
     ) -> None:
         """
-        End a stream whose reader does not read.
+        End a stream from outside: its reader does not read, or its caller may no longer call it.
 
-        Its status stands behind what was sent before, so nobody waits for it to arrive: the handler's task ends now.
+        Its status may stand behind what was sent before, so nobody waits for it to arrive: the handler's task ends now.
         To cancel that task alone would leave the client without any status, for ever (grpcio 1.78).
         """
         code, text, details = encode_status(error)
@@ -238,23 +289,24 @@ class Wrapper:
     def _guard(
         self, policy: Policy | None, context: ServicerContext, record: CallRecord
     ) -> tuple[Call, Policy]:
-        metadata = {
-            key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)
-        }
+        metadata = _metadata(context)
         record.request_id = self._request_id(metadata)
         record.trace_id = _trace_id(metadata)
         # From here on every event of this call carries its ids.
         current_request.set((record.request_id, record.trace_id))
         if policy is None:
             raise CallerForbidden("no policy row")
-        if policy.roles is None:
-            principal = _ANYBODY
-        else:
+        principal = _ANYBODY
+        if policy.roles is not None:
             principal = self._authenticator.identify(context, metadata)
             record.principal = principal.name
-            if policy.roles.isdisjoint(principal.roles):
-                raise CallerForbidden("none of the roles")
+            _require_role(policy.roles, principal)
         return Call(principal, record.request_id, record.trace_id), policy
+
+    def _authorize(self, policy: Policy, context: ServicerContext) -> Principal:
+        principal = self._authenticator.identify(context, _metadata(context))
+        _require_role(policy.roles or frozenset(), principal)
+        return principal
 
     def _request_id(self, metadata: Mapping[str, str]) -> str:
         given = metadata.get("x-request-id")
@@ -267,6 +319,15 @@ class Wrapper:
 
 
 _ANYBODY = Principal(name="", roles=frozenset(), audiences=frozenset())
+
+
+def _metadata(context: ServicerContext) -> dict[str, str]:
+    return {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
+
+
+def _require_role(roles: frozenset[Role], principal: Principal) -> None:
+    if roles.isdisjoint(principal.roles):
+        raise CallerForbidden("none of the roles")
 
 
 def _trace_id(metadata: Mapping[str, str]) -> str:
@@ -288,13 +349,18 @@ async def _parse_all(kind: type[RequestT], raws: AsyncIterator[bytes]) -> AsyncI
         yield _parse(kind, raw)
 
 
-def _guard_case(policy: Policy, request: Message, call: Call) -> None:
-    case = request.WhichOneof(policy.oneof)
-    if case is None:
-        raise InvalidField(policy.oneof, "one of its cases is required")
-    roles: frozenset[Role] | None = policy.cases.get(case)
-    if roles is None or roles.isdisjoint(call.principal.roles):
-        raise CallerForbidden("not for this case")
+def _guard_request(policy: Policy, request: Message, call: Call) -> None:
+    reach, principal = policy.reach, call.principal
+    if policy.oneof:
+        case = request.WhichOneof(policy.oneof)
+        if case is None:
+            raise InvalidField(policy.oneof, "one of its cases is required")
+        roles: frozenset[Role] | None = policy.cases.get(case)
+        if roles is None or roles.isdisjoint(principal.roles):
+            raise CallerForbidden("not for this case")
+        reach = policy.reaches.get(case, reach)
+    if principal.is_restricted:
+        guard_reach(principal, request, reach=reach, audiences=policy.audiences)
 
 
 async def _bounded(work: Awaitable[Message | bytes], policy: Policy, deadline: timedelta) -> Message | bytes:

@@ -12,6 +12,7 @@ from datetime import timedelta
 from authsvc.domain import refresh_token
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.errors import (
+    LoginCodeInvalid,
     LoginCodeSpent,
     LoginCodeUsed,
     PhoneCodeInvalid,
@@ -20,6 +21,7 @@ from authsvc.domain.errors import (
     WeChatUnavailable,
 )
 from authsvc.domain.ids import ID_BYTES, encode_id
+from authsvc.domain.legacy_token import LegacyQuery
 from authsvc.domain.login_code import check_code, hash_code
 from authsvc.domain.people import LinkVerdict
 from authsvc.domain.refresh_token import NONCE_BYTES
@@ -36,12 +38,13 @@ from authsvc.ports import (
     Opening,
     Rings,
     Sealer,
-    SessionStore,
+    Store,
     UserIsBlocked,
     WeChat,
 )
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.limits import Limiter
 from authsvc.service.phone import KnownNumber, Phones, check_phone_code
 from authsvc.service.tail import LogTail
 from authsvc.service.waiting import Unbroken, wait_within
@@ -80,7 +83,7 @@ class Logins:
         self,
         *,
         apps: AppRegistry,
-        store: SessionStore,
+        store: Store,
         wechat: WeChat,
         phones: Phones,
         sealer: Sealer,
@@ -92,6 +95,7 @@ class Logins:
         entropy: Entropy,
         observer: Observer,
         unbroken: Unbroken,
+        limiter: Limiter,
     ) -> None:
         self._apps = apps
         self._store = store
@@ -106,6 +110,7 @@ class Logins:
         self._entropy = entropy
         self._observer = observer
         self._unbroken = unbroken
+        self._limiter = limiter
         self._in_flight: dict[tuple[str, bytes], asyncio.Task[LoginResult]] = {}
 
     async def login(self, *, app_id: str, code: str, client: ClientInfo, phone_code: str = "") -> LoginResult:
@@ -116,6 +121,8 @@ class Logins:
 
         Raises:
             InvalidField, LoginCodeInvalid, UnknownApp, AppDisabled: refused before any I/O.
+            RateLimited: too many attempts or failures, before the code was claimed; or too many logins of this user,
+                after it was sent.
             StoreUnavailable, WeChatUnavailable: the code was not sent and may be tried again.
             LoginCodeUsed, LoginCodeSpent, WeChatUserBlocked, WeChatThrottled, WeChatMisconfigured: see `errors`.
             UserBlocked: an operator blocked this user.
@@ -126,18 +133,30 @@ class Logins:
         if phone_code:
             check_phone_code(phone_code, field="phone_code")
         key = (app_id, hash_code(code))
+        await self._limiter.admit_login(app, client, code_hash=key[1])
         exchange = self._in_flight.get(key)
         if exchange is None:
-            exchange = self._unbroken.start(self._login_once(app, code, key[1], client, phone_code))
+            exchange = self._unbroken.start(self._login_counted(app, code, key[1], client, phone_code))
             self._in_flight[key] = exchange
             exchange.add_done_callback(lambda _: self._in_flight.pop(key, None))
         return await asyncio.shield(exchange)
+
+    async def _login_counted(
+        self, app: App, code: str, code_hash: bytes, client: ClientInfo, phone_code: str
+    ) -> LoginResult:
+        try:
+            result = await self._login_once(app, code, code_hash, client, phone_code)
+        except Exception as error:
+            await self._limiter.login_failed(app, client, error, code_hash=code_hash)
+            raise
+        await self._limiter.login_succeeded(app, client)
+        return result
 
     async def _login_once(
         self, app: App, code: str, code_hash: bytes, client: ClientInfo, phone_code: str
     ) -> LoginResult:
         began = self._clock.elapsed()
-        self._keys.signer()  # a replica that cannot issue must not spend the code
+        await self._keys.active_signer()  # a replica that cannot issue must not spend the code
         if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):
             raise LoginCodeUsed("claimed before")
         try:
@@ -145,14 +164,46 @@ class Logins:
         except WeChatUnavailable:
             await self._release(app, code_hash)
             raise
+        await self._limiter.admit_user(app, answer.openid)
         try:
             result = await self._open(app, answer, client)
         except StoreUnavailable as error:
             raise LoginCodeSpent("exchanged, and not stored") from error
+        return await self._with_phone(app, result, phone_code, began=began)
+
+    async def require_signer(self) -> None:
+        """
+        Return if this replica can issue: what cannot must not spend anybody's credential.
+
+        Raises:
+            StoreUnavailable: it does not hold the active signing key, or the store could not be asked.
+
+        """
+        await self._keys.active_signer()
+
+    async def open_vouched(
+        self, app: App, *, query: LegacyQuery, openid: str, client: ClientInfo, phone_code: str
+    ) -> LoginResult:
+        """
+        Start a session of an identity that is known, because a legacy token vouches for it; durable when it returns.
+
+        Raises:
+            LoginCodeInvalid: by now something stands against the token; nothing was stored.
+            StoreUnavailable: what came of it is unknown.
+            UserBlocked: an operator blocked this user.
+
+        """
+        began = self._clock.elapsed()
+        result = await self._open(app, CodeSession(openid=openid, session_key=""), client, vouched=query)
+        return await self._with_phone(app, result, phone_code, began=began)
+
+    async def _with_phone(
+        self, app: App, result: LoginResult, phone_code: str, *, began: float
+    ) -> LoginResult:
         if not phone_code:
             return result
         left = PHONE_PATIENCE - timedelta(seconds=self._clock.elapsed() - began)
-        return replace(result, phone=await self._phone(app, answer.openid, phone_code, within=left))
+        return replace(result, phone=await self._phone(app, result.openid, phone_code, within=left))
 
     async def _phone(
         self, app: App, openid: str, phone_code: str, *, within: timedelta
@@ -172,31 +223,38 @@ class Logins:
         self._observer.event(Event("login.phone_failed", level=level, fields=fields))
         return failure
 
-    async def _open(self, app: App, answer: CodeSession, client: ClientInfo) -> LoginResult:
+    async def _open(
+        self, app: App, answer: CodeSession, client: ClientInfo, *, vouched: LegacyQuery | None = None
+    ) -> LoginResult:
         raw_session_id = self._entropy.token_bytes(ID_BYTES)
         line = refresh_token.first_token(
             raw_session_id,
             nonce=self._entropy.token_bytes(NONCE_BYTES),
             key_id=self._rings.refresh_mac.current_id,
         )
-        written = await self._store.open_session(
-            Opening(
-                app=app,
-                openid=answer.openid,
-                unionid=answer.unionid,
-                sealed_session_key=self._sealer.seal(
-                    answer.session_key.encode(), context=session_key_context(app.app_id, answer.openid)
-                ),
-                exchanged_at=self._clock.now(),
-                client=client,
-                fresh_user_id=encode_id(self._entropy.token_bytes(ID_BYTES)),
-                session_id=line.session_id,
-                nonce_hash=line.nonce_hash,
-                mac_key_id=line.key_id,
-                jitter=self._entropy.fraction(),
-            )
+        opening = Opening(
+            app=app,
+            openid=answer.openid,
+            unionid=answer.unionid,
+            sealed_session_key=self._sealer.seal(
+                answer.session_key.encode(), context=session_key_context(app.app_id, answer.openid)
+            ),
+            exchanged_at=self._clock.now(),
+            client=client,
+            fresh_user_id=encode_id(self._entropy.token_bytes(ID_BYTES)),
+            session_id=line.session_id,
+            nonce_hash=line.nonce_hash,
+            mac_key_id=line.key_id,
+            jitter=self._entropy.fraction(),
+        )
+        written = await (
+            self._store.open_session(opening)
+            if vouched is None
+            else self._store.open_vouched_session(opening, vouched)
         )
         opened = self._tail.apply_own(written)
+        if opened is None:
+            raise LoginCodeInvalid("the legacy token was revoked meanwhile")
         self._tell_linking(app, opened.linking)
         if isinstance(opened, UserIsBlocked):
             raise UserBlocked

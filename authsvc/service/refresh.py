@@ -20,6 +20,7 @@ from authsvc.ports import (
 )
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.limits import Limiter
 from authsvc.service.tail import LogTail
 from authsvc.service.waiting import Unbroken
 
@@ -47,6 +48,7 @@ class Refreshes:
         entropy: Entropy,
         observer: Observer,
         unbroken: Unbroken,
+        limiter: Limiter,
     ) -> None:
         self._apps = apps
         self._store = store
@@ -57,6 +59,7 @@ class Refreshes:
         self._entropy = entropy
         self._observer = observer
         self._unbroken = unbroken
+        self._limiter = limiter
 
     async def refresh(
         self, text: str, *, client: ClientInfo, within: frozenset[str] | None = None
@@ -67,7 +70,8 @@ class Refreshes:
         Raises:
             CallerForbidden: the session is of none of the apps *within* which the caller may work; it is untouched.
             InvalidField: empty.
-            RefreshTokenInvalid: not one of ours (decided without I/O), or of another line.
+            RefreshTokenInvalid: not one of ours (decided without I/O on the record), or of another line.
+            RateLimited: too many of this session or address, or too many from there that are none of ours.
             SessionEnded: the session is over, with its reason.
             UserBlocked, UnknownApp, AppDisabled, StoreUnavailable: see `errors`.
 
@@ -76,7 +80,9 @@ class Refreshes:
             raise InvalidField("refresh_token", "must not be empty")
         token = refresh_token.parse(text, ring=self._rings.refresh_mac)
         if token is None:
+            await self._limiter.forged_refresh(client)
             raise RefreshTokenInvalid
+        await self._limiter.admit_refresh(token.session_id, client)
         if within is not None:
             # An app never changes, so what is seen here holds for the rotation; without a row there is nothing to touch.
             session = await self._store.get_session(token.session_id)
@@ -85,7 +91,7 @@ class Refreshes:
         return await self._unbroken.run(self._rotate(token, client))
 
     async def _rotate(self, token: RefreshToken, client: ClientInfo) -> RefreshResult:
-        self._keys.signer()  # a replica that cannot issue must not rotate
+        await self._keys.active_signer()  # a replica that cannot issue must not rotate
         outcome = self._tail.apply_own(
             await self._store.rotate(
                 token,

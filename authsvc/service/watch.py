@@ -10,12 +10,12 @@ of it: that is read when it is sent, and is the age of the cursor in it, not of 
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 
 from authsvc.domain.cursors import Cursor
 from authsvc.domain.errors import AuthError, CursorExpired, NotFresh, RateLimited, WatcherTooSlow
@@ -63,12 +63,13 @@ class WatchSettings:
     """
     The bounds of one process.
 
-    `blocked_for` is how long a message may wait for its reader; `sending_parts` how many snapshot parts and other
+    `watchers` and `per_principal` are how many streams there may be, in all and of one caller; `blocked_for` is how long a message may wait for its reader; `sending_parts` how many snapshot parts and other
     long messages are on their way at once, some 80 kB each; `store_reads` how many pages of the log are read at once for watchers that come
     from far behind.
     """
 
     watchers: int = 5000
+    per_principal: int = 5000
     retry_after: timedelta = timedelta(seconds=5)
     blocked_for: timedelta = timedelta(seconds=30)
     sending_parts: int = 32
@@ -84,6 +85,7 @@ class _Watcher:
     sent_at: float | None = None
     is_remembered: bool = False  # whether memory reached back to `at` when the message was sent
     dropped: bool = False
+    principal: str = ""
 
 
 class Watches:
@@ -110,6 +112,7 @@ class Watches:
         self.on_tick: list[Callable[[], None]] = []
         self._observer = observer
         self._watchers: set[_Watcher] = set()
+        self._by_principal: Counter[str] = Counter()
         self._waiting: deque[asyncio.Future[None]] = deque()
         self._pump: asyncio.Task[None] | None = None
         self._draining: asyncio.Future[None] | None = None
@@ -131,28 +134,39 @@ class Watches:
         """Whether streams say GoAway."""
         return self._draining is not None and self._draining.done()
 
-    def join(self, cut: Cut | None) -> _Watcher:
+    def join(self, cut: Cut | None, principal: str = "") -> _Watcher:
         """
-        Return a new watcher, to be given to `leave`.
+        Return a new watcher of *principal*, to be given to `leave`.
 
         Raises:
-            RateLimited: there are as many as this process may have.
+            RateLimited: there are as many as this process, or this principal, may have.
 
         """
         if len(self._watchers) >= self.settings.watchers:
-            raise RateLimited("no more watchers", retry_after=self.settings.retry_after)
-        watcher = _Watcher(cut)
+            self._refuse("watchers")
+        if self._by_principal[principal] >= self.settings.per_principal:
+            self._refuse("principal.watchers")
+        watcher = _Watcher(cut, principal=principal)
         self._watchers.add(watcher)
+        self._by_principal[principal] += 1
         if self._pump is None or self._pump.done():
             self._pump = asyncio.ensure_future(self._run())
         return watcher
 
     def leave(self, watcher: _Watcher) -> None:
         """Forget a watcher. Idempotent."""
-        self._watchers.discard(watcher)
+        if watcher in self._watchers:
+            self._watchers.remove(watcher)
+            self._by_principal[watcher.principal] -= 1
+            if not self._by_principal[watcher.principal]:
+                del self._by_principal[watcher.principal]
         if not self._watchers and self._pump is not None:
             self._pump.cancel()
             self._pump = None
+
+    def _refuse(self, limit: str) -> NoReturn:
+        self._observer.event(Event("limits.refused", level="debug", fields={"limit": limit}))
+        raise RateLimited(limit, retry_after=self.settings.retry_after)
 
     def sending(self, watcher: _Watcher) -> None:
         """Note that a message is on its way to *watcher*."""
@@ -281,7 +295,7 @@ class Broadcast(Generic[T]):
         watches.on_tick.append(self._snapshots.expire)
 
     async def watch(
-        self, resume_from: Cursor | None, *, cut: Cut | None = None
+        self, resume_from: Cursor | None, *, cut: Cut | None = None, principal: str = ""
     ) -> AsyncIterator[tuple[T, timedelta | None]]:
         """
         Yield messages until the process drains, each with the age of the knowledge it completes, if it does.
@@ -294,7 +308,7 @@ class Broadcast(Generic[T]):
         Raises:
             CursorExpired: *resume_from* is too old, or of another incarnation: watch again without a cursor.
             NotFresh: this process has no complete snapshot itself yet.
-            RateLimited: this process has as many watchers as it may.
+            RateLimited: this process, or this *principal*, has as many watchers as it may.
             StoreUnavailable: the snapshot or the older part of the log cannot be read.
             WatcherTooSlow: the reader did not read; it may resume from its last cursor.
 
@@ -302,7 +316,7 @@ class Broadcast(Generic[T]):
         known = self._tail.view.known
         if known is None:
             raise NotFresh("no complete snapshot yet")
-        watcher = self._watches.join(cut)
+        watcher = self._watches.join(cut, principal)
         try:
             if resume_from is None:
                 parts = self._snapshots.parts(known, remembered_after=self._tail.remembers_after)

@@ -10,8 +10,7 @@ from pydantic.fields import FieldInfo
 
 from authsvc.config import Settings
 from authsvc.config.apps import AppTable, GroupTable
-from authsvc.config.sections import SECTIONS
-from authsvc.config.settings import SECRET_FIELDS
+from authsvc.config.settings import SECRET_FIELDS, SECTIONS
 from authsvc.domain.principals import Role
 
 ROOT = Path(__file__).parents[2]

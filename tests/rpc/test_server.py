@@ -44,6 +44,7 @@ def another(running: Running, settings: GrpcSettings) -> GrpcServer:
     core = running.core
     wrapper = Wrapper(
         authenticator=MetadataAuthenticator(core.audiences),
+        admission=core.admission,
         clock=core.clock,
         entropy=core.entropy,
         observer=core.observer,

@@ -11,13 +11,19 @@ from unittest import mock
 
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.blind_index import BlindIndex
+from authsvc.domain.limits import Rate
 from authsvc.domain.sessions import ClientInfo
 from authsvc.keys import DirectoryKeys, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Rings, Sealer, Signer
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
+from authsvc.service.admission import Admission
+from authsvc.service.buckets import Buckets, LocalLimits
 from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.legacy import LegacyTokens
+from authsvc.service.legacy_login import LegacyLogins
+from authsvc.service.limits import DEFAULT_RATES, WIDE, Limiter, LimitRules
 from authsvc.service.login import LoginResult, Logins
 from authsvc.service.people import People
 from authsvc.service.personal_data import PersonalData
@@ -80,6 +86,7 @@ class Core:
     tail: LogTail
     verifier: TokenVerifier
     logins: Logins
+    legacy_logins: LegacyLogins
     refreshes: Refreshes
     revocations: Revocations
     sessions: Sessions
@@ -90,6 +97,8 @@ class Core:
     personal_data: PersonalData
     watches: Watches
     unbroken: Unbroken
+    limiter: Limiter
+    admission: Admission
     audiences: frozenset[str] = field(default_factory=lambda: frozenset({D1, D2, D3}))
 
     @property
@@ -150,6 +159,7 @@ async def build_core(
     start: bool = True,
     cache_size: int = 50_000,
     wechat_url: str = "",
+    rules: LimitRules | None = None,
 ) -> AsyncIterator[Core]:
     """
     A core over the database and keys in *directory* (made if missing), stopped afterwards.
@@ -198,6 +208,7 @@ async def build_core(
         ring=ring,
         apps=AppRegistry(apps or sandbox_apps()),
         cache_size=cache_size,
+        rules=rules,
     )
     try:
         # Reading the trust store takes longer than the rest of a core together, and the sandbox speaks plain HTTP.
@@ -229,14 +240,28 @@ def assemble(
     ring: MasterRing,
     apps: AppRegistry,
     cache_size: int,
+    rules: LimitRules | None = None,
 ) -> Core:
     """The use cases wired to each other; nothing is started."""
     rings, unbroken, record = ring.rings(), Unbroken(), store.as_store()
+    # Wide: most tests stand still on the clock, where no bucket fills again.
+    wide = LimitRules.default(**{name: Rate.parse(text).times(WIDE) for name, text in DEFAULT_RATES.items()})
+    buckets = Buckets(clock)
+    limiter = Limiter(
+        rules=rules or wide,
+        shared=LocalLimits(buckets),
+        buckets=buckets,
+        pepper=rings.blind_index.current,
+        clock=clock,
+        observer=observer,
+    )
     sealer = ring.sealer(entropy)
-    keys = KeyDirectory(store=record, material=material, clock=clock)
-    tail = LogTail(log=record, view=RevocationView(), clock=clock, observer=observer, hard_bound=HARD_BOUND)
+    view = RevocationView()
+    keys = KeyDirectory(store=record, material=material, clock=clock, observer=observer, apps=apps, view=view)
+    tail = LogTail(log=record, view=view, clock=clock, observer=observer, hard_bound=HARD_BOUND)
+    legacy = LegacyTokens(apps=apps, store=record, clock=clock, issuer=ISSUER)
     verifier = TokenVerifier(
-        keys=keys, tail=tail, apps=apps, clock=clock, issuer=ISSUER, cache_size=cache_size
+        keys=keys, tail=tail, apps=apps, clock=clock, issuer=ISSUER, legacy=legacy, cache_size=cache_size
     )
     issuer = TokenIssuer(keys=keys, rings=rings, clock=clock, entropy=entropy, issuer=ISSUER)
     subjects = Subjects(apps=apps, people=record, sessions=record, verifier=verifier, sealer=sealer)
@@ -259,6 +284,22 @@ def assemble(
         observer=observer,
         unbroken=unbroken,
     )
+    logins = Logins(
+        apps=apps,
+        store=record,
+        wechat=wechat,
+        phones=phones,
+        sealer=sealer,
+        rings=rings,
+        keys=keys,
+        issuer=issuer,
+        tail=tail,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+        unbroken=unbroken,
+        limiter=limiter,
+    )
     return Core(
         path=path,
         clock=clock,
@@ -274,20 +315,14 @@ def assemble(
         keys=keys,
         tail=tail,
         verifier=verifier,
-        logins=Logins(
+        logins=logins,
+        legacy_logins=LegacyLogins(
             apps=apps,
-            store=record,
-            wechat=wechat,
-            phones=phones,
-            sealer=sealer,
-            rings=rings,
-            keys=keys,
-            issuer=issuer,
-            tail=tail,
-            clock=clock,
-            entropy=entropy,
+            tokens=legacy,
+            logins=logins,
             observer=observer,
             unbroken=unbroken,
+            limiter=limiter,
         ),
         refreshes=Refreshes(
             apps=apps,
@@ -299,6 +334,7 @@ def assemble(
             entropy=entropy,
             observer=observer,
             unbroken=unbroken,
+            limiter=limiter,
         ),
         revocations=Revocations(
             apps=apps,
@@ -309,6 +345,7 @@ def assemble(
             clock=clock,
             observer=observer,
             unbroken=unbroken,
+            legacy=legacy,
         ),
         sessions=Sessions(store=record, verifier=verifier, tail=tail),
         user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
@@ -336,4 +373,8 @@ def assemble(
         ),
         watches=Watches(log=record, tail=tail, clock=clock, observer=observer),
         unbroken=unbroken,
+        limiter=limiter,
+        admission=Admission(
+            places=2000, late=timedelta(milliseconds=250), limiter=limiter, clock=clock, observer=observer
+        ),
     )

@@ -128,12 +128,14 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
     return {
         auth_service.NAME: AuthServicer(
             logins=core.logins,
+            legacy_logins=core.legacy_logins,
             refreshes=core.refreshes,
             verifier=core.verifier,
             revocations=core.revocations,
             verdicts=VerdictEncoder(tail=core.tail, cursors=cursors),
             cursors=cursors,
             clock=core.clock,
+            limiter=core.limiter,
         ).methods(),
         session_service.NAME: SessionServicer(
             sessions=core.sessions, cursors=cursors, page_ring=core.rings.cursor, clock=core.clock
@@ -144,7 +146,9 @@ def services_of(core: Core, cursors: Cursors) -> dict[str, Service]:
             issuer=ISSUER,
             apps=core.apps,
         ).methods(),
-        revocation_service.NAME: RevocationServicer(watches=core.watches, cursors=cursors).methods(),
+        revocation_service.NAME: RevocationServicer(
+            watches=core.watches, cursors=cursors, limiter=core.limiter
+        ).methods(),
         wechat_service.NAME: WeChatServicer(
             user_data=core.user_data, phones=core.phones, session_keys=core.session_keys
         ).methods(),
@@ -168,7 +172,11 @@ async def running_server(core: Core, *, more: Mapping[str, Service] | None = Non
     cursors = Cursors(core.rings.cursor)
     authenticator = MetadataAuthenticator(core.audiences)
     wrapper = Wrapper(
-        authenticator=authenticator, clock=core.clock, entropy=core.entropy, observer=core.observer
+        authenticator=authenticator,
+        admission=core.admission,
+        clock=core.clock,
+        entropy=core.entropy,
+        observer=core.observer,
     )
     settings = GrpcSettings(port=0, stop_grace=timedelta(seconds=PATIENCE_S))
     services = {**services_of(core, cursors), **(more or {})}

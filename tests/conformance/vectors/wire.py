@@ -23,6 +23,7 @@ from authsvc.domain.sessions import EndReason
 from authsvc.rpc.convert import Cursors, duration
 from authsvc.rpc.revocation_service import RevocationServicer
 from authsvc.service.snapshots import Snapshot
+from authsvc.service.limits import Limiter
 from authsvc.service.watch import Changes, GoAway, Watches
 from authsvc.service.watch import Message as Said
 
@@ -41,7 +42,11 @@ class _Encoder:
 
 
 _ENCODER = _Encoder()
-RevocationServicer(watches=cast(Watches, _ENCODER), cursors=_CURSORS)
+RevocationServicer(
+    watches=cast(Watches, _ENCODER),
+    cursors=_CURSORS,
+    limiter=cast(Limiter, None),  # no stream begins here
+)
 
 
 def at(position: int, incarnation: bytes = INCARNATION) -> Cursor:
