@@ -1,4 +1,9 @@
-"""`/.well-known/jwks.json`: the server's key set, kept for as long as it allows, and longer while it is away."""
+"""
+`/.well-known/jwks.json`: the server's key set, as it is now; while the server is away, the last one that it gave.
+
+The edge asks once a second at most, however many ask it, so that a withdrawn key is gone here within a second. For how
+long others may keep the set is the server's `max_age`: no key signs before it has been published for longer than that.
+"""
 
 import asyncio
 import hashlib
@@ -15,14 +20,15 @@ from authsvc.edge.failures import Refused, from_call
 from authsvc.edge.replies import JSON_TYPE, reply
 from authsvc.ports import Clock
 
-_PAUSE_S = 1.0  # between two attempts while the server is away
+_PAUSE_S = 1.0  # between two questions to the server, answered or not
 
 
 @dataclass(frozen=True, slots=True)
 class _KeySet:
     body: bytes
     etag: str
-    fresh_until: float  # Clock.elapsed
+    asked_at: float  # Clock.elapsed
+    fresh_until: float  # likewise
 
 
 class Jwks:
@@ -40,7 +46,7 @@ class Jwks:
         """
         `GET /.well-known/jwks.json`, with an ETag; Cache-Control says what is left of the server's `max_age`.
 
-        While the server is away the last known good set is served, to be asked for again in a second.
+        While the server is away the last known good set is served; in the end to be asked for again in a second.
         """
         kept = await self._current(correlation)
         left = max(1, math.floor(kept.fresh_until - self._clock.elapsed()))
@@ -53,7 +59,7 @@ class Jwks:
 
     async def _current(self, correlation: Correlation) -> _KeySet:
         kept = self._kept
-        if kept is not None and self._clock.elapsed() < kept.fresh_until:
+        if kept is not None and self._clock.elapsed() < kept.asked_at + _PAUSE_S:
             return kept
         async with self._lock:  # one asks, the others take its answer
             if self._kept is not kept and self._kept is not None:
@@ -81,6 +87,7 @@ class Jwks:
         self._kept = _KeySet(
             body=body,
             etag=f'"{hashlib.sha256(body).hexdigest()[:32]}"',
+            asked_at=asked,
             fresh_until=asked + max(1.0, response.max_age.ToTimedelta().total_seconds()),
         )
 

@@ -21,20 +21,36 @@ def _keys(text: str, seconds: int = 300) -> GetJwksResponse:
     return GetJwksResponse(jwks_json=text, max_age=Duration(seconds=seconds))
 
 
-async def test_the_key_set_is_kept_for_as_long_as_the_server_says(world: World) -> None:
-    """One call per max_age, however many ask; Cache-Control says what is left of it."""
+async def test_the_key_set_is_asked_for_once_a_second(world: World) -> None:
+    """However many ask; Cache-Control says what is left of the server's max_age, and a change is there a second later."""
     world.peer.answers["GetJwks"] = _keys('{"keys":[1]}')
     answers = await asyncio.gather(*(world.get(JWKS) for _ in range(20)))
     assert {(a.status, a.body, a.headers["Cache-Control"]) for a in answers} == {
         (200, b'{"keys":[1]}', "public, max-age=300")
     }
-    world.clock.advance(timedelta(seconds=290))
-    world.peer.answers["GetJwks"] = _keys('{"keys":[2]}')
+    world.clock.advance(timedelta(seconds=0.5))
+    world.peer.answers["GetJwks"] = _keys('{"keys":[2]}', seconds=60)
     late = await world.get(JWKS)
-    assert (late.json, late.headers["Cache-Control"]) == ({"keys": [1]}, "public, max-age=10")
+    assert (late.json, late.headers["Cache-Control"]) == ({"keys": [1]}, "public, max-age=299")
     assert len(world.peer.seen) == 1
-    world.clock.advance(timedelta(seconds=10))
-    assert (await world.get(JWKS)).json == {"keys": [2]}
+    world.clock.advance(timedelta(seconds=0.5))
+    changed = await world.get(JWKS)
+    assert (changed.json, changed.headers["Cache-Control"]) == ({"keys": [2]}, "public, max-age=60")
+    assert changed.headers["ETag"] != late.headers["ETag"]
+
+
+async def test_a_key_set_that_did_not_change_is_304(world: World) -> None:
+    """The ETag is of the content: the same after the server was asked again, another after a withdrawal."""
+    world.peer.answers["GetJwks"] = _keys('{"keys":[1]}')
+    etag = (await world.get(JWKS)).headers["ETag"]
+    world.clock.advance(timedelta(seconds=2))
+    same = await world.get(JWKS, headers={"If-None-Match": f'"other", W/{etag}'})
+    assert (same.status, same.body, same.headers["ETag"]) == (304, b"", etag)
+    assert same.headers["Cache-Control"] == "public, max-age=300"
+    world.peer.answers["GetJwks"] = _keys('{"keys":[]}')
+    world.clock.advance(timedelta(seconds=1))
+    other = await world.get(JWKS, headers={"If-None-Match": etag})
+    assert (other.status, other.body) == (200, b'{"keys":[]}')
 
 
 async def test_the_last_known_good_key_set_outlives_the_server(world: World) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import sqlite3
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.keys import DirectoryKeys
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.verify import Refusal
 from tests.support.core import Core, build_core, write_key
 from tests.support.tokens import stranger
 
@@ -135,6 +137,87 @@ async def test_a_caller_that_leaves_takes_the_shared_read_from_nobody(core: Core
     await asyncio.gather(leaving, return_exceptions=True)
     gate.open()
     assert await staying is None
+
+
+async def test_an_unreadable_row_is_unusable_alone(core: Core) -> None:
+    """One damaged row, or one of a state nobody knows, is told once by its id; the others are read as ever."""
+    good, _ = stranger(core.clock)
+    damaged, _ = stranger(core.clock)
+    foreign, _ = stranger(core.clock)
+    await core.store.real.add_signing_key(replace(damaged, public_jwk='{"kty":"EC","canary":1}'))
+    await core.store.real.add_signing_key(replace(foreign, state="frozen"))
+    await core.store.real.add_signing_key(good)
+    for _ in range(2):
+        core.clock.advance(timedelta(seconds=1))
+        await core.keys.refresh()
+    assert core.keys.find(good.kid) is not None
+    for bad in (damaged, foreign):
+        assert core.keys.find(bad.kid) is None
+        assert bad.kid not in core.keys.jwks_json
+    told = [event for event in core.observer.events if event.name == "signing_key.unreadable"]
+    assert sorted(str(event.fields["kid"]) for event in told) == sorted([damaged.kid, foreign.kid])
+    assert core.keys.signer() is not None
+
+
+async def test_nobody_signs_with_a_withdrawn_key(core: Core) -> None:
+    """Told by the log before any read: `signer` refuses at once, the set is without it, and a login reads anew."""
+    withdrawn = core.signer.header.kid
+    core.material = write_key(core.path.parent / "keys", core.clock)
+    assert await core.keys.adopt(core.material)
+    core.clock.advance(timedelta(seconds=1))
+    before = core.store.calls["list_signing_keys"]
+    await core.store.real.write_key_withdrawal(withdrawn, by="operator")
+    await core.polled()
+    assert core.store.calls["list_signing_keys"] == before
+    with pytest.raises(StoreUnavailable):
+        core.keys.signer()
+    assert withdrawn not in core.keys.jwks_json
+    signer = await core.keys.active_signer()
+    assert signer.header.kid != withdrawn
+    result = await core.login()
+    assert not isinstance(await core.judge(result.tokens.access_token), Refusal)
+
+
+async def test_a_withdrawal_outlives_a_database_that_was_set_back(core: Core) -> None:
+    """What this process once knew as withdrawn is not signed with, whatever the record says afterwards."""
+    kid = core.signer.header.kid
+    await core.store.real.write_key_withdrawal(kid, by="operator")
+    core.clock.advance(timedelta(seconds=1))
+    await core.keys.refresh()
+    with sqlite3.connect(core.path) as connection:
+        connection.execute("update signing_keys set state = 'active', withdrawn_at = null")
+    core.clock.advance(timedelta(seconds=1))
+    await core.keys.refresh()
+    with pytest.raises(StoreUnavailable):
+        core.keys.signer()
+    assert kid not in core.keys.jwks_json
+
+
+async def test_a_retired_key_leaves_the_set_when_its_last_token_is_dead(core: Core) -> None:
+    """It goes on verifying here, so that a logout with an old token is understood."""
+    retired = core.signer.header.kid
+    assert await core.keys.adopt(write_key(core.path.parent / "keys", core.clock))
+    await core.store.real.activate_key(published_for=timedelta(0), by="operator")
+    core.clock.advance(timedelta(hours=2))
+    await core.keys.refresh()
+    assert retired in core.keys.jwks_json
+    core.clock.advance(timedelta(minutes=11))
+    await core.keys.refresh()
+    assert retired not in core.keys.jwks_json
+    assert core.keys.find(retired) is not None
+
+
+async def test_material_that_loses_the_active_key_is_not_adopted(core: Core) -> None:
+    """A key file that was taken away must not end all logins; other keys come and go."""
+    assert not await core.keys.adopt(DirectoryKeys([]))
+    assert core.keys.signer() is not None
+    core.store.fail("add_signing_key")
+    more = write_key(core.path.parent / "keys", core.clock)
+    with pytest.raises(StoreUnavailable):
+        await core.keys.adopt(more)
+    assert core.keys.material is core.material
+    assert await core.keys.adopt(more)
+    assert len(json.loads(core.keys.jwks_json)["keys"]) == 2
 
 
 async def test_a_withdrawn_key_is_neither_found_nor_published(core: Core) -> None:
