@@ -12,8 +12,11 @@ from typing import Any, TypeVar
 import click
 
 from authsvc.app import Secrets
+from authsvc.app.certificates import CertificateProblem, read_tls
+from authsvc.app.channels import Credentials
 from authsvc.cli.options import Misconfigured, misconfigured
 from authsvc.config import AppsFileProblem, ConfigProblem, ConfiguredApp, Settings, load_apps, load_settings
+from authsvc.config.principals import PrincipalsFileProblem, load_principals
 from authsvc.config.settings import PREFIX
 from authsvc.keys import DirectoryKeys, KeyProblem, MasterRing, generate_signing_key, write_new
 from authsvc.ports import Entropy
@@ -21,6 +24,7 @@ from authsvc.storage import is_postgres
 from authsvc.system import SystemClock, process_id
 
 T = TypeVar("T")
+_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +46,11 @@ def configured(settings: Settings) -> Configured:
     """
     complaints: list[str] = []
     secrets = _collect(lambda: configured_secrets(settings), complaints)
+    _collect(lambda: judge_trust(settings), complaints)
     apps = _collect(lambda: configured_apps(settings), complaints)
     database = _collect(lambda: configured_database(settings), complaints)
-    if secrets is None or apps is None or database is None:
+    complaints.extend(redis_complaints(settings))
+    if secrets is None or apps is None or database is None or complaints:
         raise misconfigured(complaints)
     return Configured(secrets=secrets, apps=apps, database=database)
 
@@ -138,6 +144,39 @@ def configured_signing_keys(settings: Settings) -> DirectoryKeys:
     return signing
 
 
+def judge_trust(settings: Settings) -> None:
+    """
+    Return if the certificates and the principals file can be used.
+
+    Raises:
+        Misconfigured: naming everything that is missing or unusable.
+
+    """
+    complaints: list[str] = []
+    own, http = settings.grpc_certificate, settings.http_certificate
+    if own or settings.grpc_certificate_key or settings.grpc_client_ca:
+        complaints += _judged(
+            lambda: read_tls(own, settings.grpc_certificate_key, settings.grpc_client_ca, prefix="grpc")
+        )
+    if settings.grpc_keys_port is not None and not settings.grpc_client_ca:
+        complaints.append("grpc_keys_port: goes with grpc_client_ca; without it grpc_port takes service keys")
+    if http or settings.http_certificate_key:
+        complaints += _judged(lambda: read_tls(http, settings.http_certificate_key, prefix="http"))
+    complaints += _judged(Credentials.of(settings).transport)
+    if settings.principals_file:
+        complaints += _judged(lambda: load_principals(settings.principals_file))
+    if complaints:
+        raise misconfigured(complaints)
+
+
+def _judged(read: Callable[[], object]) -> tuple[str, ...]:
+    try:
+        read()
+    except (CertificateProblem, PrincipalsFileProblem) as problem:
+        return problem.complaints
+    return ()
+
+
 def configured_apps(settings: Settings) -> tuple[ConfiguredApp, ...]:
     """
     Return the configured mini-programs.
@@ -157,6 +196,17 @@ def configured_apps(settings: Settings) -> tuple[ConfiguredApp, ...]:
     if settings.default_app and settings.default_app not in {app.id for app in apps}:
         raise misconfigured(["default_app: is not in the apps file"])
     return apps
+
+
+def redis_complaints(settings: Settings) -> list[str]:
+    """Return what is wrong with `redis_url`; whether a Redis answers there is not asked."""
+    if settings.redis_url is None:
+        return []
+    if not settings.redis_url.get_secret_value().startswith(_REDIS_SCHEMES):
+        return ["redis_url: begins with none of redis://, rediss://, unix://"]
+    if find_spec("redis") is None:
+        return ["redis_url: needs the extra `redis` (redis-py)"]
+    return []
 
 
 def configured_database(settings: Settings) -> str:

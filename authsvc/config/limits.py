@@ -1,15 +1,12 @@
 """The section of the limits: who may ask how often, how much one process takes on, and where buckets are shared."""
 
-from collections.abc import Iterator
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
-from authsvc.config.sections import Environment, Section
+from authsvc.config.sections import Section
 from authsvc.domain.limits import Rate
 from authsvc.service.limits import DEFAULT_RATES, WIDE, LimitRules
-
-_REDIS_SCHEMES = ("redis://", "rediss://", "unix://")
 
 
 def _judge(text: str) -> str:
@@ -92,12 +89,6 @@ class LimitSection(Section):
     calls_in_flight: Count = Field(
         2000, description="Unary calls that one process works on at once; logins take half of them at most"
     )
-
-    def complaints(self, environment: Environment) -> Iterator[str]:
-        """See Section.complaints."""
-        del environment
-        if self.redis_url is not None and not self.redis_url.get_secret_value().startswith(_REDIS_SCHEMES):
-            yield "redis_url: begins with redis://, rediss:// or unix://"
 
     def limit_rules(self, *, wide: bool) -> LimitRules:
         """Return the rules; *wide* ones where nobody set one and `limits_wide` does not say otherwise."""

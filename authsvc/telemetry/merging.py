@@ -16,6 +16,9 @@ from prometheus_client.registry import Collector
 # How gauges of all workers become one: each worker holds all facts, the page tells the worst knowledge among them.
 # A gauge that is not here keeps a line per process.
 _GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
+    "authsvc_calls_in_flight": sum,
+    "authsvc_limits_shared": min,
+    "authsvc_overload": max,
     "authsvc_revocation_facts": max,
     "authsvc_revocation_age_seconds": max,
     "authsvc_revocation_position": min,

@@ -66,6 +66,12 @@ class Metrics:
             buckets=_CALL_BUCKETS,
             registry=self.registry,
         )
+        self._refusals = Counter(
+            "authsvc_limit_refusals",
+            "What limits and overload refused, by limit.",
+            ("limit",),
+            registry=self.registry,
+        )
         self.worker_restarts = Counter(
             "authsvc_worker_restarts",
             "Supervised processes that ended by themselves and were started again.",
@@ -77,6 +83,7 @@ class Metrics:
         self._methods: dict[str, Method] = {}
         self._children = 0
         self._event_counts: dict[str, Callable[[], None]] = {}
+        self._refusal_counts: dict[str, Callable[[], None]] = {}
         self._wechat: dict[tuple[str, str], tuple[Callable[[], None], Callable[[float], None]]] = {}
 
     def method(self, name: str) -> Method:
@@ -108,6 +115,15 @@ class Metrics:
             if len(self._event_counts) >= MAX_CHILDREN:
                 name = OTHER
             count = self._event_counts.setdefault(name, self._events.labels(name).inc)
+        count()
+
+    def count_refusal(self, limit: str) -> None:
+        """Count what a limit refused."""
+        count = self._refusal_counts.get(limit)
+        if count is None:
+            if len(self._refusal_counts) >= MAX_CHILDREN:
+                limit = OTHER
+            count = self._refusal_counts.setdefault(limit, self._refusals.labels(limit).inc)
         count()
 
     def count_wechat_call(self, *, app_id: str, outcome: str, duration_s: float | None) -> None:

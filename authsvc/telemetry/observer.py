@@ -11,6 +11,8 @@ from authsvc.telemetry.metrics import Metrics
 # Calls too frequent for a line each (DESIGN section 10).
 # By last segment of the method. Health probes come every few seconds and say nothing while all is well.
 QUIET_METHODS = frozenset({"VerifyToken", "BatchVerifyTokens", "verify", "Check", "healthz", "readyz"})
+# A flood must not flood the log: what limits refuse is counted, and told by `limits.refusing` every few seconds.
+_COUNTED_ONLY = "RATE_LIMITED"
 _PENDING = 256
 _WARNINGS = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "DEADLINE_EXCEEDED"})
 _ERRORS = frozenset({"INTERNAL", "UNKNOWN", "DATA_LOSS"})
@@ -39,7 +41,8 @@ class Telemetry:
     Implements ports.Observer.
 
     A quiet method (default: VerifyToken, BatchVerifyTokens) gets a line only for an error, for a call of at least
-    *slow*, and for about one in *sample_every* of the rest; any other method gets a line per call. `call` belongs to
+    *slow*, and for about one in *sample_every* of the rest; any other method gets a line per call. What limits refuse
+    gets none. `call` belongs to
     one event loop; events may come from any thread.
     """
 
@@ -87,6 +90,8 @@ class Telemetry:
         self.metrics.count_event(event.name)
         if event.name == "wechat.call":
             self._count_wechat(event.fields)
+        elif event.name == "limits.refused":
+            self.metrics.count_refusal(str(event.fields.get("limit", "")))
         elif event.name == "process.exited":
             self.metrics.worker_restarts.inc()
         fields = {f"{name}_" if name in _RESERVED else name: value for name, value in event.fields.items()}
@@ -113,6 +118,8 @@ class Telemetry:
         )
         count()
         method.observe(record.duration_s)
+        if record.reason == _COUNTED_ONLY:
+            return
         quiet = record.method.rpartition("/")[2] in self._quiet_methods
         if not quiet:
             self._write(record)
