@@ -18,7 +18,7 @@ public final class CannotKnow extends RuntimeException {
         STALE,
         /** A newer server revoked something that this version does not know. */
         UNKNOWN_FACT,
-        /** A required position was not reached in time. */
+        /** A required position, or a start, was not reached in time. */
         NOT_REACHED,
         /** The verifier is closed. */
         CLOSED,

@@ -161,8 +161,7 @@ public final class Verifier implements TokenVerifier, AutoCloseable {
      * @throws CannotKnow if that took longer than the timeout, which counts real time
      */
     public void awaitReady(Duration timeout) {
-        CannotKnow.Why late = CannotKnow.Why.NO_SNAPSHOT;
-        until(() -> keys.held() != null && isFresh(), timeout, late);
+        until(() -> keys.held() != null && isFresh(), timeout, CannotKnow.Why.NOT_REACHED);
     }
 
     /**
@@ -182,7 +181,7 @@ public final class Verifier implements TokenVerifier, AutoCloseable {
     private void until(BooleanSupplier condition, Duration timeout, CannotKnow.Why late) {
         long end = System.nanoTime() + timeout.toNanos();
         synchronized (changed) {
-            while (!condition.getAsBoolean()) {
+            while (closed || !condition.getAsBoolean()) {
                 long left = end - System.nanoTime();
                 if (closed || left <= 0) {
                     throw CannotKnow.because(closed ? CannotKnow.Why.CLOSED : late);
