@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 
+from authsvc.app.auditing import Auditing, CallsWithRefusals
 from authsvc.app.callers import Callers
 from authsvc.app.limits import ProcessLimits, close_limits, open_limits
 from authsvc.app.services import Parts, build_services
@@ -185,6 +186,7 @@ class AuthServer:
             entropy=entropy,
             observer=observer,
             session_retention=timedelta(days=settings.session_retention),
+            audit_retention=timedelta(days=settings.audit_retention),
         )
         retention.start()
         self._stack.push_async_callback(retention.stop)
@@ -209,11 +211,12 @@ class AuthServer:
             legacy=legacy,
             cache_size=settings.token_cache_size,
         )
+        auditing = Auditing(trail=store, keys=keys, world=world)
+        auditing.start()
+        self._stack.push_async_callback(auditing.stop)
         limits = await open_limits(settings, secrets=self._secrets, world=world)
         self._stack.push_async_callback(close_limits, limits)
-        watches = Watches(
-            log=store, tail=tail, clock=clock, observer=observer, settings=limits.watches
-        )
+        watches = Watches(log=store, tail=tail, clock=clock, observer=observer, settings=limits.watches)
         services = build_services(
             Parts(
                 world=world,
@@ -229,6 +232,7 @@ class AuthServer:
                 watches=watches,
                 unbroken=unbroken,
                 limiter=limits.limiter,
+                refusals=auditing.refusals,
             )
         )
         callers = Callers(settings, declared=self._declared, world=world)
@@ -237,7 +241,7 @@ class AuthServer:
             authenticator=callers.authenticator(store=store, tail=tail, apps=registry),
             clock=clock,
             entropy=entropy,
-            observer=observer,
+            observer=CallsWithRefusals(observer, auditing.refusals),
         )
         self._stack.push_async_callback(callers.stop)
         await callers.start(wrapper)

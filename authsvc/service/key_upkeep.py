@@ -53,7 +53,7 @@ class KeyUpkeep:
         """Begin; the directory has been started."""
         self._withdrawals = len(self._tail.view.withdrawn_keys)
         for warning in self._keys.material.warnings:
-            self._observer.event(Event("signing_keys.weak", level="warning", fields={"warning": warning}))
+            self._observer.event(Event("keys.weak", level="warning", fields={"warning": warning}))
         self._judge()
         self._task = asyncio.create_task(self._run())
 
@@ -84,17 +84,13 @@ class KeyUpkeep:
         async with self._one_at_a_time:
             before = self._keys.held()
             if not await self._keys.adopt(material):
-                self._tell_once(
-                    "signing_keys.not_reread", "the active key is no longer among them", level="error"
-                )
+                self._tell_once("keys.not_reread", "the active key is no longer among them", level="error")
                 return
-            self._settle("signing_keys.not_reread")
+            self._settle("keys.not_reread")
             held = self._keys.held()
             if held != before:
                 added, removed = ", ".join(sorted(held - before)), ", ".join(sorted(before - held))
-                self._observer.event(
-                    Event("signing_keys.reread", fields={"added": added, "removed": removed})
-                )
+                self._observer.event(Event("keys.reread", fields={"added": added, "removed": removed}))
         self._judge()
 
     async def look(self) -> None:
@@ -109,7 +105,7 @@ class KeyUpkeep:
         try:
             material = await asyncio.to_thread(self._keys.material.reread)
         except ValueError as problem:
-            self._tell_once("signing_keys.not_reread", str(problem), level="error")
+            self._tell_once("keys.not_reread", str(problem), level="error")
             return
         await self.adopt(material)
 
@@ -146,9 +142,7 @@ class KeyUpkeep:
             )
             if changed:
                 self._observer.event(
-                    Event(
-                        "signing_key.rotated", fields={"kid": changed[0], "retired": ", ".join(changed[1:])}
-                    )
+                    Event("key.rotated", fields={"kid": changed[0], "retired": ", ".join(changed[1:])})
                 )
                 await self._keys.refresh()
 
@@ -156,18 +150,18 @@ class KeyUpkeep:
         """Tell what operators must do something about: once when it begins, and the worst again when it is over."""
         why = self.cannot_issue
         if why:
-            self._tell_once("signing_key.missing", why, level="error", kid=self._keys.active_kid)
-        elif self._settle("signing_key.missing"):
-            self._observer.event(Event("signing_key.found", fields={"kid": self._keys.active_kid}))
+            self._tell_once("key.missing", why, level="error", kid=self._keys.active_kid)
+        elif self._settle("key.missing"):
+            self._observer.event(Event("key.found", fields={"kid": self._keys.active_kid}))
         follows = successor(self._keys.lives)
         if follows is None:
-            self._tell_once("signing_key.none_prepared", "no key is prepared to follow the active one")
+            self._tell_once("key.none_prepared", "no key is prepared to follow the active one")
         else:
-            self._settle("signing_key.none_prepared")
+            self._settle("key.none_prepared")
             if follows.kid in self._keys.missing():
-                self._tell_once("signing_key.next_missing", "not held here", kid=follows.kid)
+                self._tell_once("key.next_missing", "not held here", kid=follows.kid)
             else:
-                self._settle("signing_key.next_missing")
+                self._settle("key.next_missing")
 
     def _tell_once(self, name: str, error: str, *, level: str = "warning", kid: str = "") -> None:
         said = f"{kid} {error}"
@@ -189,6 +183,6 @@ class KeyUpkeep:
             except StoreUnavailable:
                 pass  # the tail tells that the record does not answer
             except Exception as error:  # noqa: BLE001 - keys must be looked after whatever one round met
-                self._tell_once("signing_keys.not_tended", type(error).__name__, level="error")
+                self._tell_once("keys.not_tended", type(error).__name__, level="error")
             else:
-                self._settle("signing_keys.not_tended")
+                self._settle("keys.not_tended")

@@ -242,7 +242,7 @@ class KeyDirectory:
         active = next((life.kid for life in lives if life.state is KeyState.ACTIVE), "")
         if active != self._active_kid:
             self._active_kid = active
-            self._observer.event(Event("signing_key.active", fields={"kid": active}))
+            self._observer.event(Event("key.active", fields={"kid": active}))
         self._publish()
         self._read_from = began
 
@@ -270,7 +270,7 @@ class KeyDirectory:
     def _tell_unreadable(self, kid: str) -> None:
         if kid not in self._unreadable:
             self._unreadable.add(kid)
-            self._observer.event(Event("signing_key.unreadable", level="error", fields={"kid": kid}))
+            self._observer.event(Event("key.unreadable", level="error", fields={"kid": kid}))
 
 
 def _jwk(record: SigningKeyRecord) -> dict[str, str]:

@@ -116,7 +116,7 @@ def test_a_new_signing_key_is_published_without_a_restart(tmp_path: Path, wechat
         before = service.jwks_kids()
         done = command("keys", "generate", "--dir", str(site.folder / "keys"), cwd=site.folder)
         assert done.returncode == 0, done.stderr
-        told = hang_up(process, until="signing_keys.reread")
+        told = hang_up(process, until="keys.reread")
 
         assert service.jwks_kids() == before | {told["added"]}
         assert process.process.poll() is None

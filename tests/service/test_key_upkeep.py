@@ -87,13 +87,13 @@ async def test_a_new_file_is_found_without_a_signal(core: Core) -> None:
     (known,) = core.material.local_keys()
     write_key(keys_of(core), core.clock)
     await tended(core, keeper, LOOK_EVERY - READ_EVERY)
-    assert not told(core, "signing_keys.reread")
+    assert not told(core, "keys.reread")
     await tended(core, keeper)
-    (event,) = core.observer.named("signing_keys.reread")
+    (event,) = core.observer.named("keys.reread")
     assert str(event.fields["added"]) in core.keys.jwks_json
     assert event.fields["added"] != known.kid
     await tended(core, keeper, LOOK_EVERY)
-    assert len(core.observer.named("signing_keys.reread")) == 1
+    assert len(core.observer.named("keys.reread")) == 1
 
 
 async def test_what_cannot_be_used_changes_nothing_and_is_told_once(core: Core) -> None:
@@ -103,7 +103,7 @@ async def test_what_cannot_be_used_changes_nothing_and_is_told_once(core: Core) 
     half.touch(mode=0o600)
     for _ in range(2):
         await tended(core, keeper, LOOK_EVERY)
-    (event,) = core.observer.named("signing_keys.not_reread")
+    (event,) = core.observer.named("keys.not_reread")
     assert "half.pem" in str(event.fields["error"])
     half.unlink()
     (active,) = keys_of(core).iterdir()
@@ -111,7 +111,7 @@ async def test_what_cannot_be_used_changes_nothing_and_is_told_once(core: Core) 
     active.unlink()
     for _ in range(2):
         await tended(core, keeper, LOOK_EVERY)
-    assert len(core.observer.named("signing_keys.not_reread")) == 2
+    assert len(core.observer.named("keys.not_reread")) == 2
     assert core.keys.signer() is not None
     assert keeper.cannot_issue == ""
 
@@ -138,7 +138,7 @@ async def test_a_schedule_is_kept_by_one_of_two_replicas(tmp_path: Path) -> None
         await rounds
         for core, keeper in both:
             await tended(core, keeper)
-        rotated = [event for core, _ in both for event in core.observer.named("signing_key.rotated")]
+        rotated = [event for core, _ in both for event in core.observer.named("key.rotated")]
         assert [event.fields["retired"] for event in rotated] == [old]
         assert one.signer.header.kid == two.signer.header.kid == rotated[0].fields["kid"]
 
@@ -165,7 +165,7 @@ async def test_operators_are_told_what_is_missing(core: Core) -> None:
     keeper = upkeep(core)
     keeper.start()
     await keeper.stop()
-    assert told(core, "signing_key.none_prepared") == ["signing_key.none_prepared"]
+    assert told(core, "key.none_prepared") == ["key.none_prepared"]
     assert [core.observer.gauges[name]() for name in ("signing_keys_prepared", "signing_keys_missing")] == [
         0,
         0,
@@ -175,18 +175,18 @@ async def test_operators_are_told_what_is_missing(core: Core) -> None:
     assert await core.keys.adopt(whole)
     core.keys._material = before
     await tended(core, keeper)
-    assert told(core, "signing_key.next_missing") == ["signing_key.next_missing"]
+    assert told(core, "key.next_missing") == ["key.next_missing"]
     await core.store.real.activate_key(published_for=timedelta(0), by="operator")
     for _ in range(2):
         await tended(core, keeper)
-    assert told(core, "signing_key.missing") == ["signing_key.missing"]
+    assert told(core, "key.missing") == ["key.missing"]
     assert "does not hold" in keeper.cannot_issue
     assert core.observer.gauges["signing_keys_missing"]() == 1
     core.clock.advance(timedelta(hours=1))
     assert core.observer.gauges["signing_key_age_seconds"]() > 3600
     core.keys._material = whole
     await tended(core, keeper)
-    assert told(core, "signing_key.found") == ["signing_key.found"]
+    assert told(core, "key.found") == ["key.found"]
     assert keeper.cannot_issue == ""
 
 

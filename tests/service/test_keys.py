@@ -154,7 +154,7 @@ async def test_an_unreadable_row_is_unusable_alone(core: Core) -> None:
     for bad in (damaged, foreign):
         assert core.keys.find(bad.kid) is None
         assert bad.kid not in core.keys.jwks_json
-    told = [event for event in core.observer.events if event.name == "signing_key.unreadable"]
+    told = [event for event in core.observer.events if event.name == "key.unreadable"]
     assert sorted(str(event.fields["kid"]) for event in told) == sorted([damaged.kid, foreign.kid])
     assert core.keys.signer() is not None
 
