@@ -8,6 +8,7 @@ when their standard input does, so that none outlives its supervisor. What they 
 import asyncio
 import contextlib
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -40,7 +41,7 @@ class Child:
 
     `gives` maps keys of its ready file to names; `needs` maps such names to options that the child is started with;
     `ports` maps keys to the options with which a restarted child binds the port it had. `socket` names the option
-    that takes a path for a private socket, another one at every start.
+    that takes a path for a private socket, another one at every start. `environment` is added to ours.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Child:
     needs: Mapping[str, str] = field(default_factory=dict)
     ports: Mapping[str, str] = field(default_factory=dict)
     socket: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,7 @@ class _Running:
             stdin=asyncio.subprocess.PIPE,
             # Its own session: a Ctrl-C in the terminal reaches the supervisor only, which stops children in order.
             start_new_session=True,
+            env={**os.environ, **child.environment},
         )
         self._all = {one for one in self._all if one.returncode is None} | {process}
         self._had = await self._wait_ready(process, ready)

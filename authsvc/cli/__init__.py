@@ -24,6 +24,7 @@ _COMMANDS = {
     "restore": ("restore", "Put a backup in the place of the database."),
     "sandbox": ("sandbox", "Run the WeChat sandbox alone."),
     "serve": ("serve", "Run the gRPC server."),
+    "service-keys": ("service_keys", "Make, list or revoke service keys of callers."),
     "sessions": ("sessions", "List or revoke sessions of a running service."),
     "users": ("users", "Look at, block, merge, import, export or erase users of a running service."),
     "token": ("token", "Ask a running service about a token."),

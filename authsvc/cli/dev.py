@@ -9,9 +9,11 @@ from typing import Any
 import click
 
 from authsvc.app import AuthServer, Edge, Secrets, World, build_ops
+from authsvc.app.channels import Credentials
 from authsvc.cli import walkthrough
-from authsvc.cli.material import make_dev_secrets
+from authsvc.cli.material import judge_trust, make_dev_secrets
 from authsvc.cli.options import misconfigured, read_settings, settings_options
+from authsvc.cli.own_callers import development_callers
 from authsvc.cli.reloading import AppsReload, Fresh, on_hangup
 from authsvc.cli.running import ReadyFile, listening, make_world, run, settle
 from authsvc.config import ConfiguredApp, Settings, is_loopback
@@ -55,6 +57,7 @@ _AUDIENCE_SCOPES = ("profile",)
 @settings_options(
     "grpc_port", "http_port", "sandbox_port", "ops_port", "ready_file", "default_app", "issuer", "language",
     "hard_bound", "drain_wait", "stop_grace", "log_format", "log_level", "accept_exposure",
+    "authenticate", "principals_file",
     drain_wait=0.0, default_app=SANDBOX_APPS[0].app_id,
 )  # fmt: skip
 def command(
@@ -80,6 +83,7 @@ def command(
     for name in ("http_host", "ops_host", "sandbox_host"):
         if not is_loopback(getattr(settings, name)) and not settings.accept_exposure:
             raise misconfigured([f"{name}: beyond loopback needs --accept-exposure"])
+    judge_trust(settings)
     world = make_world(settings, service="dev")
     directory = Path(data_dir)
     secrets = make_dev_secrets(directory, entropy=world.entropy, now=world.clock.now())
@@ -134,6 +138,7 @@ class Development:
         self._apps_file = apps_file
         self._with_sandbox = with_sandbox
         self._reload: AppsReload | None = None
+        self._server: AuthServer | None = None
         self._stack = AsyncExitStack()
 
     async def start(self) -> dict[str, str]:
@@ -145,9 +150,10 @@ class Development:
             raise
 
     def reload(self) -> None:
-        """Have the apps read again, soon."""
-        if self._reload is not None:
+        """Have the apps and the principals file read again, soon."""
+        if self._reload is not None and self._server is not None:
             self._reload.asked.set()
+            self._server.reread_callers()
 
     async def stop(self) -> None:
         """Stop everything. Idempotent."""
@@ -175,19 +181,28 @@ class Development:
 
         database = self._directory / "authsvc.db"
         await asyncio.to_thread(migrate, database)
+        edge_key, callers = development_callers(self._directory, entropy=world.entropy)
         server = AuthServer(
             settings,
             apps=read_apps().apps,
             secrets=self._secrets,
             database=str(database),
             world=world,
+            declared=callers,
         )
         addresses["grpc"] = await server.start()
         self._stack.push_async_callback(server.stop)
+        self._server = server
         self._reload = AppsReload(server, read=read_apps, observer=world.telemetry)
         self._stack.callback(asyncio.ensure_future(self._reload.run()).cancel)
         audiences = sorted({audience for app in read_apps().apps for audience in app.policy().audiences})
-        edge = Edge(settings, target=addresses["grpc"], world=world, audiences=audiences)
+        edge = Edge(
+            settings,
+            target=addresses["grpc"],
+            world=world,
+            audiences=audiences,
+            credentials=Credentials(service_key=edge_key) if settings.asks_callers else Credentials(),
+        )
         with listening("the edge", host=settings.http_host, port=settings.http_port):
             addresses["http"] = await edge.start()
         self._stack.push_async_callback(edge.stop)

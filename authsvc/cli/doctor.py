@@ -13,6 +13,7 @@ import click
 import grpc
 from grpc_health.v1 import health_pb2
 
+from authsvc.app.channels import Credentials
 from authsvc.cli.calling import channel
 from authsvc.cli.material import configured_apps, configured_database, configured_secrets
 from authsvc.cli.options import Misconfigured, read_settings, settings_options
@@ -38,7 +39,9 @@ class Finding:
     "--wechat/--no-wechat", default=True, show_default=True, help="Try to connect to WeChat's hosts"
 )
 @click.option("--service/--no-service", default=True, show_default=True, help="Ask the running service")
-@settings_options("env", "signing_keys_dir", "apps_file", "default_app", "wechat_allow_hosts", "grpc_target")
+@settings_options("env", "signing_keys_dir", "apps_file", "default_app", "wechat_allow_hosts", "grpc_target",
+    "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key", "grpc_server_name",
+)  # fmt: skip
 def command(*, wechat: bool, service: bool, **given: Any) -> None:
     """Look for what is wrong; exit 1 if anything is. Nothing secret is printed and nothing is changed."""
     settings = read_settings(given)
@@ -57,7 +60,7 @@ def _examine(settings: Settings, *, wechat: bool, service: bool) -> Iterator[Fin
         for url in sorted({url for app in apps for url in app.wechat().urls[:1]}):
             yield asyncio.run(_wechat(url))
     if service:
-        yield _service(settings.grpc_target)
+        yield _service(settings.grpc_target, Credentials.of(settings))
 
 
 def _judged(what: str, judge: Callable[[], object], good: str) -> Finding:
@@ -107,16 +110,18 @@ def _skew_s(date: str, now: datetime) -> float | None:
         return None
 
 
-def _service(target: str) -> Finding:
+def _service(target: str, credentials: Credentials) -> Finding:
     what = f"service at {target}"
     try:
-        with channel(target) as connection:
+        with channel(target, credentials) as connection:
             check = connection.unary_unary(
                 "/grpc.health.v1.Health/Check",
                 request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
                 response_deserializer=health_pb2.HealthCheckResponse.FromString,
             )
             response = check(health_pb2.HealthCheckRequest(), timeout=5)
+    except click.ClickException as problem:
+        return Finding(what, False, problem.message)
     except grpc.RpcError as error:
         assert isinstance(error, grpc.Call)
         return Finding(what, False, f"does not answer ({error.code().name}); is it running?")

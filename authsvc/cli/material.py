@@ -153,20 +153,42 @@ def judge_trust(settings: Settings) -> None:
 
     """
     complaints: list[str] = []
-    own, http = settings.grpc_certificate, settings.http_certificate
+    own = settings.grpc_certificate
     if own or settings.grpc_certificate_key or settings.grpc_client_ca:
         complaints += _judged(
             lambda: read_tls(own, settings.grpc_certificate_key, settings.grpc_client_ca, prefix="grpc")
         )
     if settings.grpc_keys_port is not None and not settings.grpc_client_ca:
         complaints.append("grpc_keys_port: goes with grpc_client_ca; without it grpc_port takes service keys")
+    if settings.principals_file:
+        complaints += _judged(lambda: load_principals(settings.principals_file))
+    complaints += _edge_complaints(settings)
+    if complaints:
+        raise misconfigured(complaints)
+
+
+def judge_edge_trust(settings: Settings) -> None:
+    """
+    Return if the edge's certificates can be used, its own and those with which it calls.
+
+    Raises:
+        Misconfigured: naming everything that is missing or unusable, or that its service key would travel in plain text.
+
+    """
+    complaints = _edge_complaints(settings)
+    if not settings.allow_plaintext:
+        complaints += _judged(lambda: Credentials.of(settings).require_private(settings.grpc_target))
+    if complaints:
+        raise misconfigured(complaints)
+
+
+def _edge_complaints(settings: Settings) -> list[str]:
+    complaints: list[str] = []
+    http = settings.http_certificate
     if http or settings.http_certificate_key:
         complaints += _judged(lambda: read_tls(http, settings.http_certificate_key, prefix="http"))
     complaints += _judged(Credentials.of(settings).transport)
-    if settings.principals_file:
-        complaints += _judged(lambda: load_principals(settings.principals_file))
-    if complaints:
-        raise misconfigured(complaints)
+    return complaints
 
 
 def _judged(read: Callable[[], object]) -> tuple[str, ...]:

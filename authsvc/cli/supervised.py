@@ -2,15 +2,18 @@
 
 import asyncio
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 
 import click
 
-from authsvc.app import build_ops
-from authsvc.cli.options import Misconfigured
+from authsvc.app import World, build_ops
+from authsvc.cli.options import Misconfigured, misconfigured
+from authsvc.cli.own_callers import new_edge
 from authsvc.cli.reloading import Reading, differences, on_hangup
 from authsvc.cli.running import ReadyFile, listening, make_world, run
+from authsvc.config import Settings
 from authsvc.ops import Workers
 from authsvc.ports import Event, Observer
 from authsvc.rpc.reservation import Reservation, reserve
@@ -43,9 +46,16 @@ def run_supervised(
 
     async def main(stopping: asyncio.Event) -> None:
         # Before anything starts: port 0 becomes a number once, and a taken port is told once, by us.
-        with reserve(settings.grpc_host, settings.grpc_port) as port:
+        with ExitStack() as held:
+            ports = _reserve(settings, held)
             supervisor = Supervisor(
-                _stages(port, workers, worker_words=worker_words, edge_words=edge_words),
+                _stages(
+                    ports,
+                    workers,
+                    worker_words=worker_words,
+                    edge_words=edge_words,
+                    edge_key=_edge_key(settings, world) if edge_words is not None else None,
+                ),
                 clock=world.clock,
                 observer=world.telemetry,
                 stop_limit=timedelta(seconds=settings.drain_wait + settings.stop_grace),
@@ -76,14 +86,15 @@ def run_supervised(
                 serving = supervisor.serving()
                 pids = [one.pid for name in workers if (one := serving[name])]
                 if len(pids) == len(workers) and not stopping.is_set():
-                    addresses = {"grpc": port.address, "ops": ops_address, **supervisor.addresses()}
+                    ours = {name: port.address for name, port in ports.items()}
+                    addresses = {**ours, "ops": ops_address, **supervisor.addresses()}
                     ready.announce({**addresses, "workers": pids})
                     tell()
 
             @functools.cache  # said once, also if the processes behind it are others later
             def tell() -> None:
                 click.echo(
-                    f"authsvc serves gRPC on {port.address} by {len(workers)}, operations on {ops_address}"
+                    f"authsvc serves gRPC on {ports['grpc'].address} by {len(workers)}, operations on {ops_address}"
                 )
 
             async def withdraw() -> None:
@@ -113,21 +124,56 @@ def run_supervised(
     run(main, at_once=kill)
 
 
+def _reserve(settings: Settings, held: ExitStack) -> dict[str, Reservation]:
+    ports = {"grpc": held.enter_context(reserve(settings.grpc_host, settings.grpc_port))}
+    if settings.grpc_keys_port is not None:
+        ports["grpc_keys"] = held.enter_context(reserve(settings.grpc_host, settings.grpc_keys_port))
+    return ports
+
+
+def _edge_key(settings: Settings, world: World) -> tuple[str, str] | None:
+    """
+    Return the key of an edge that has no other proof, and the word for the workers; None where it needs none.
+
+    Raises:
+        Misconfigured: the edge could not call the workers.
+
+    """
+    if settings.grpc_certificate and not settings.grpc_ca:
+        raise misconfigured(["grpc_ca: is missing; the edge must know who signs the gRPC certificate"])
+    if not settings.asks_callers or settings.service_key is not None or settings.grpc_client_certificate:
+        return None
+    if settings.grpc_client_ca and settings.grpc_keys_port is None:
+        raise misconfigured(
+            ["grpc_client_certificate: is missing; the edge must show one, or give it a grpc_keys_port"]
+        )
+    return new_edge(entropy=world.entropy)
+
+
 def _stages(
-    port: Reservation,
+    ports: Mapping[str, Reservation],
     workers: Sequence[str],
     *,
     worker_words: Sequence[str],
     edge_words: Sequence[str] | None,
+    edge_key: tuple[str, str] | None,
 ) -> list[list[Child]]:
-    grpc_words = ("serve", *worker_words, "--grpc-port", str(port.port))
+    grpc_words = ["serve", *worker_words]
+    for name, port in ports.items():
+        grpc_words += [f"--{name.replace('_', '-')}-port", str(port.port)]
+    if edge_key is not None:
+        grpc_words.append(f"--edge-key={edge_key[1]}")  # it may begin with a dash
+    # With a certificate of its own the edge comes where certificates are asked for.
+    target = ports["grpc"] if edge_key is None else ports.get("grpc_keys", ports["grpc"])
     stages = [[Child(name, grpc_words, socket="--ops-socket") for name in workers]]
     if edge_words is not None:
         edge = Child(
             "edge",
-            ("edge", *edge_words, "--grpc-target", port.address, "--ops-port", "0"),
+            ("edge", *edge_words, "--grpc-target", target.address, "--ops-port", "0"),
             gives={"http": "http", "ops": "edge_ops"},
             ports={"http": "--http-port", "ops": "--ops-port"},
+            # Not on its command line, which every user of the machine can read.
+            environment={} if edge_key is None else {"AUTHSVC_SERVICE_KEY": edge_key[0]},
         )
         stages.append([edge])
     return stages

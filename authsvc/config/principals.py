@@ -29,7 +29,7 @@ class KeyTable(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
 
     id: str
-    sha256: str = Field(pattern=r"\A[0-9a-f]{64}\Z")
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
     expires: datetime | date | None = None
 
 
@@ -42,8 +42,8 @@ class PrincipalTable(BaseModel):
     roles: tuple[Role, ...]
     audiences: tuple[_Name, ...] = ()
     apps: tuple[_Name, ...] = ()
-    spiffe: tuple[Annotated[str, Field(pattern=r"\Aspiffe://[^/]+/.+\Z", max_length=2048)], ...] = ()
-    dns: tuple[Annotated[str, Field(pattern=r"\A[A-Za-z0-9.-]+\Z", max_length=253)], ...] = ()
+    spiffe: tuple[Annotated[str, Field(pattern=r"^spiffe://[^/]+/.+$", max_length=2048)], ...] = ()
+    dns: tuple[Annotated[str, Field(pattern=r"^[A-Za-z0-9.-]+$", max_length=253)], ...] = ()
     keys: tuple[KeyTable, ...] = ()
 
     def declared(self) -> Declared:

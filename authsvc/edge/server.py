@@ -1,6 +1,7 @@
 """The listener: it accepts connections, watches their deadlines, and stops without dropping an answer."""
 
 import asyncio
+import ssl
 from contextlib import suppress
 from datetime import timedelta
 
@@ -15,10 +16,19 @@ _WATCH_EVERY = timedelta(seconds=1)
 
 
 class EdgeServer:
-    """Serves the application of `create_edge` on one address."""
+    """Serves the application of `create_edge` on one address, with *tls* over TLS."""
 
-    def __init__(self, app: web.Application, *, host: str, port: int, settings: EdgeSettings) -> None:
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        host: str,
+        port: int,
+        settings: EdgeSettings,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._app = app
+        self._tls = tls
         self._host = host
         self._port = port
         self._settings = settings
@@ -52,14 +62,23 @@ class EdgeServer:
             )
 
         try:
-            self._listener = await loop.create_server(connection, self._host, self._port, backlog=_BACKLOG)
+            self._listener = await loop.create_server(
+                connection,
+                self._host,
+                self._port,
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                # A peer must do its part of a handshake in the time it has for a request's headers.
+                ssl_handshake_timeout=self._settings.header_deadline.total_seconds() if self._tls else None,
+                ssl_shutdown_timeout=1.0 if self._tls else None,
+            )
         except OSError:
             await self._runner.cleanup()
             raise
         self._watch = asyncio.create_task(self._watch_deadlines())
         port = self._listener.sockets[0].getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{port}"
 
     def announce_stop(self) -> None:
         """Let `/readyz` answer 503 from now on, so that load balancers go elsewhere before `stop`."""

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from authsvc.domain.errors import AuthError, LoginCodeSpent, StoreUnavailable, WeChatUnavailable
 from authsvc.domain.principals import Role
+from authsvc.rpc.reach import Audiences, Extent, Named, Reach
 
 _EDGE, _VERIFIER, _REVOKER, _OPERATOR = Role.EDGE, Role.VERIFIER, Role.REVOKER, Role.OPERATOR
 _USERDATA, _USERS = Role.USERDATA, Role.USERS
@@ -29,6 +30,9 @@ class Policy:
     `roles` None means anybody, even unidentified. `oneof` names the request's oneof whose `cases` narrow the roles;
     a request without a case is INVALID_FIELD. `deadline` bounds the handler; None where it cannot wait for long.
     `cut_off` is what a caller is told then, when nobody knows what became of its call.
+
+    `reach` is what of the apps a request touches, `reaches` the same by case where cases differ, and `audiences` are
+    those it asks about: for callers that are limited to some.
     """
 
     roles: frozenset[Role] | None
@@ -37,6 +41,9 @@ class Policy:
     oneof: str = ""
     cases: Mapping[str, frozenset[Role]] = field(default_factory=lambda: MappingProxyType({}))
     cut_off: type[AuthError] = StoreUnavailable
+    reach: Reach = Extent.EVERYTHING
+    reaches: Mapping[str, Reach] = field(default_factory=lambda: MappingProxyType({}))
+    audiences: Audiences | None = None
 
 
 def _roles(*roles: Role) -> frozenset[Role]:
@@ -53,13 +60,21 @@ def _of_user(*more: Role, asks_wechat: bool = False, idempotent: bool = True) ->
         cut_off=WeChatUnavailable if asks_wechat else StoreUnavailable,
         oneof="subject",
         cases=MappingProxyType({"access_token": services.union(more), "user": services}),
+        reaches=MappingProxyType({"access_token": Extent.HELD, "user": Named("user.app_id")}),
     )
 
 
-def _of_users(oneof: str = "", *cases: str, deadline: timedelta = timedelta(seconds=10)) -> Policy:
+def _of_users(
+    oneof: str = "",
+    *cases: str,
+    deadline: timedelta = timedelta(seconds=10),
+    reach: Reach = Extent.EVERYTHING,
+) -> Policy:
     """Return the row of an RPC about persons, the same roles for every case."""
     allowed = _roles(_USERS, _OPERATOR)
-    return Policy(allowed, deadline, oneof=oneof, cases=MappingProxyType(dict.fromkeys(cases, allowed)))
+    return Policy(
+        allowed, deadline, oneof=oneof, cases=MappingProxyType(dict.fromkeys(cases, allowed)), reach=reach
+    )
 
 
 POLICIES: Mapping[str, Policy] = MappingProxyType(
@@ -71,10 +86,21 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             oneof="credential",
             cases=MappingProxyType({"mini_program_code": _roles(_EDGE)}),
             cut_off=LoginCodeSpent,
+            reach=Named("app_id"),
         ),
-        "/authapi.v1.AuthService/RefreshToken": Policy(_roles(_EDGE)),
-        "/authapi.v1.AuthService/VerifyToken": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
-        "/authapi.v1.AuthService/BatchVerifyTokens": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/authapi.v1.AuthService/RefreshToken": Policy(_roles(_EDGE), reach=Extent.HELD),
+        "/authapi.v1.AuthService/VerifyToken": Policy(
+            _roles(_EDGE, _VERIFIER, _OPERATOR),
+            None,
+            reach=Extent.HELD,
+            audiences=lambda request: (request.audience,),
+        ),
+        "/authapi.v1.AuthService/BatchVerifyTokens": Policy(
+            _roles(_EDGE, _VERIFIER, _OPERATOR),
+            None,
+            reach=Extent.HELD,
+            audiences=lambda request: {one.audience for one in request.requests},
+        ),
         "/authapi.v1.AuthService/Revoke": Policy(
             _roles(_EDGE, _REVOKER, _OPERATOR),
             oneof="target",
@@ -87,6 +113,8 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
                     "app_id": _roles(_REVOKER, _OPERATOR),
                 }
             ),
+            reach=Extent.HELD,
+            reaches=MappingProxyType({"user": Named("user.app_id"), "app_id": Named("app_id")}),
         ),
         "/authapi.v1.SessionService/GetSession": Policy(
             _roles(_EDGE, _OPERATOR),
@@ -94,10 +122,13 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             cases=MappingProxyType(
                 {"session_id": _roles(_OPERATOR), "access_token": _roles(_EDGE, _OPERATOR)}
             ),
+            reach=Extent.HELD,
         ),
-        "/authapi.v1.SessionService/ListSessions": Policy(_roles(_OPERATOR)),
-        "/authapi.v1.KeyService/GetJwks": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR)),
-        "/authapi.v1.RevocationService/WatchRevocations": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), None),
+        "/authapi.v1.SessionService/ListSessions": Policy(_roles(_OPERATOR), reach=Named("app_id")),
+        "/authapi.v1.KeyService/GetJwks": Policy(_roles(_EDGE, _VERIFIER, _OPERATOR), reach=Extent.NOTHING),
+        "/authapi.v1.RevocationService/WatchRevocations": Policy(
+            _roles(_EDGE, _VERIFIER, _OPERATOR), None, reach=Extent.NOTHING
+        ),
         "/authapi.v1.WeChatService/DecryptUserData": _of_user(_EDGE),
         "/authapi.v1.WeChatService/CheckUserDataSignature": _of_user(),
         "/authapi.v1.WeChatService/GetPhoneNumber": _of_user(_EDGE, asks_wechat=True, idempotent=False),
@@ -114,7 +145,9 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "/authapi.v1.UserService/MergeUsers": _of_users(),
         "/authapi.v1.UserService/SplitUser": _of_users(),
         "/authapi.v1.UserService/ListPendingMerges": _of_users(),
-        "/authapi.v1.UserService/ImportUsers": _of_users(deadline=_IMPORT_DEADLINE),
+        "/authapi.v1.UserService/ImportUsers": _of_users(
+            deadline=_IMPORT_DEADLINE, reach=Named("users.app_id")
+        ),
         "/authapi.v1.UserService/ExportUser": _of_users(),
         "/authapi.v1.UserService/EraseUser": Policy(
             _roles(_EDGE, _USERS, _OPERATOR),
@@ -125,9 +158,12 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
                 {"user_id": _roles(_USERS, _OPERATOR), "code": _roles(_EDGE, _USERS, _OPERATOR)}
             ),
             cut_off=LoginCodeSpent,
+            reaches=MappingProxyType({"code": Named("code.app_id")}),
         ),
-        "/grpc.health.v1.Health/Check": Policy(None),
-        "/grpc.health.v1.Health/Watch": Policy(None, None),
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Policy(_roles(_OPERATOR), None),
+        "/grpc.health.v1.Health/Check": Policy(None, reach=Extent.NOTHING),
+        "/grpc.health.v1.Health/Watch": Policy(None, None, reach=Extent.NOTHING),
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Policy(
+            _roles(_OPERATOR), None, reach=Extent.NOTHING
+        ),
     }
 )

@@ -45,7 +45,7 @@ _START = rf"(?<!{_B64})"  # a rule tried once per run of characters is linear in
 # Ids, codes and names: nothing below can match them, and they are most of what is logged.
 _HARMLESS = re.compile(r"(?!eyJ)[A-Za-z0-9_-]{0,27}|[0-9a-f]{32}|/authapi\.v1\.[A-Za-z]{1,40}/[A-Za-z]{1,40}")
 _DOTTED = re.compile(
-    rf"wxr\d*\.{_B64}*(?:\.{_B64}*)*"  # refresh tokens of this and later versions
+    rf"wx[rk]\d*\.{_B64}*(?:\.{_B64}*)*"  # refresh tokens and service keys of this and later versions
     rf"|{_START}e[w-z0-9_-]{_B64}{{10,}}\.{_B64}{{4,}}\.{_B64}*"  # a JWT: its header spells `{{`, then anything
     rf"|{_START}{_B64}{{16,}}\.{_B64}{{16,}}\.{_B64}{{16,}}"  # anything else in three long parts
 )
