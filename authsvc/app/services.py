@@ -17,6 +17,7 @@ from authsvc.rpc import (
 from authsvc.rpc.convert import Cursors
 from authsvc.rpc.verdicts import VerdictEncoder
 from authsvc.rpc.wrapper import Service
+from authsvc.service.audit_refusals import Refusals
 from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
 from authsvc.service.keys import KeyDirectory
@@ -57,6 +58,7 @@ class Parts:
     watches: Watches
     unbroken: Unbroken
     limiter: Limiter
+    refusals: Refusals
 
 
 def build_services(parts: Parts) -> dict[str, Service]:
@@ -72,6 +74,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
     phones = Phones(
         subjects=subjects,
         people=store,
+        trail=store,
         wechat=parts.wechat,
         sealer=sealer,
         index=index,
@@ -93,6 +96,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
         observer=observer,
         unbroken=unbroken,
         limiter=parts.limiter,
+        refusals=parts.refusals,
     )
     auth = auth_service.AuthServicer(
         logins=logins,
@@ -115,6 +119,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
             observer=observer,
             unbroken=unbroken,
             limiter=parts.limiter,
+            refusals=parts.refusals,
         ),
         verifier=parts.verifier,
         revocations=Revocations(
@@ -127,6 +132,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
             observer=observer,
             unbroken=unbroken,
             legacy=parts.legacy,
+            refusals=parts.refusals,
         ),
         verdicts=VerdictEncoder(tail=tail, cursors=cursors),
         cursors=cursors,
@@ -144,7 +150,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
         watches=parts.watches, cursors=cursors, limiter=parts.limiter
     )
     wechat = wechat_service.WeChatServicer(
-        user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
+        user_data=UserDataKeys(subjects=subjects, trail=store, decrypt=decrypt_user_data, clock=clock),
         phones=phones,
         session_keys=SessionKeys(
             subjects=subjects,

@@ -98,6 +98,10 @@ class StoreSection(Section):
     database_answer_within: Annotated[float, Field(gt=0, le=60)] = Field(
         0.9, description="Seconds in which the record must answer; later, callers are told UNAVAILABLE"
     )
+    audit_retention: Annotated[int, Field(ge=1, le=3650)] = Field(
+        default=180,
+        description="Days that the audit trail is kept; then whole sealed batches go, oldest first",
+    )
     session_retention: Annotated[int, Field(ge=1, le=3650)] = Field(
         30, description="Days that a session stays listed after the last moment it could have lived"
     )

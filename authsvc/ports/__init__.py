@@ -6,6 +6,7 @@ errors: above it only `StoreUnavailable` and the errors of `domain.errors` exist
 its caller; a write that was begun then still completes or rolls back as a whole.
 """
 
+from authsvc.ports.audit import AuditEntry, AuditQuery, AuditTrail, Origin, Unsealed, current_origin
 from authsvc.ports.callers import CallerRecords, CallerStore
 from authsvc.ports.keys import KeyMaterial, Rings, Sealer, Signer, VerificationKey
 from authsvc.ports.observation import CallRecord, Event, Observer
@@ -48,6 +49,9 @@ from authsvc.ports.wechat import CodeSession, DecryptUserData, NewSessionKey, Ph
 from authsvc.ports.world import Clock, Entropy
 
 __all__ = [
+    "AuditEntry",
+    "AuditQuery",
+    "AuditTrail",
     "ByExternalId",
     "ByIdentity",
     "ByPhone",
@@ -76,6 +80,7 @@ __all__ = [
     "Observer",
     "Opened",
     "Opening",
+    "Origin",
     "Person",
     "PersonStore",
     "PersonalDataStore",
@@ -96,8 +101,10 @@ __all__ = [
     "Split",
     "Store",
     "T_co",
+    "Unsealed",
     "UserIsBlocked",
     "VerificationKey",
     "WeChat",
     "Written",
+    "current_origin",
 ]

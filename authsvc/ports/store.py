@@ -1,6 +1,6 @@
 """The record (SQL): users, sessions, codes, the revocation log, keys, and keeping house."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -8,6 +8,8 @@ from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.domain.signing_keys import NotActivated
+from authsvc.ports.audit import AuditTrail
 from authsvc.ports.callers import CallerStore
 from authsvc.ports.outcomes import (
     Opened,
@@ -159,23 +161,59 @@ class RevocationLog(Protocol):
         ...
 
     async def write_key_withdrawal(self, kid: str, *, by: str) -> Written[bool]:
-        """Mark a signing key withdrawn for ever, with its permanent fact; False if there is no such key."""
+        """
+        Mark a signing key withdrawn for ever, with its permanent fact; False if there is no such key.
+
+        Of the active key, the oldest prepared one becomes active in the same transaction. Idempotent.
+        """
         ...
 
 
 class KeyStore(Protocol):
-    """Public parts and states of signing keys."""
+    """
+    Public parts and lives of signing keys (domain.signing_keys). At most one key is active, whoever does what at once.
+
+    Every change of a state is one transaction with its audit row; instants are the record's.
+    """
 
     async def list_signing_keys(self) -> Sequence[SigningKeyRecord]:
         """Return all keys, oldest first."""
         ...
 
     async def add_signing_key(self, record: SigningKeyRecord) -> None:
-        """Add a key unless it is known; a known one is left as it is. Idempotent."""
+        """
+        Add a key unless it is known, and note that it is published from now on, unless that was noted.
+
+        Nothing else of a known one is changed. Idempotent.
+        """
         ...
 
     async def activate_first_key(self) -> None:
         """If no key is active, make the oldest prepared one active. Idempotent over replicas."""
+        ...
+
+    async def activate_key(
+        self, kid: str = "", *, published_for: timedelta, by: str
+    ) -> Sequence[str] | NotActivated:
+        """
+        Make this prepared key active, or the oldest one, and retire the active one; return the ids of both, new first.
+
+        Refused, with nothing changed, as domain.signing_keys.activate says.
+        """
+        ...
+
+    async def schedule_key(self, kid: str, *, at: datetime | None, by: str) -> bool:
+        """Note when a prepared key becomes active by itself, None: never; False if there is no such prepared key."""
+        ...
+
+    async def rotate_key_if_due(
+        self, *, every: timedelta | None, published_for: timedelta, held: Collection[str]
+    ) -> Sequence[str]:
+        """
+        Do what domain.signing_keys.rotate_if_due says by the record's clock; return the ids of both keys, new first.
+
+        However many replicas ask at once, one changes the keys, and only it is answered with any.
+        """
         ...
 
 
@@ -210,6 +248,14 @@ class Housekeeping(Protocol):
         """
         ...
 
+    async def purge_audit(self, *, retention: timedelta, limit: int) -> int:
+        """
+        Remove audit rows of the oldest batches that were sealed longer ago than *retention*.
+
+        Of batches without rows only the newest stays, as the anchor of those that follow. A row that is not sealed stays.
+        """
+        ...
+
     async def count_rows(self) -> Mapping[str, int]:
         """Return how many rows each table has, from one snapshot. Looks at all of them: for operators only."""
         ...
@@ -222,6 +268,7 @@ class Store(
     RevocationLog,
     KeyStore,
     CallerStore,
+    AuditTrail,
     Housekeeping,
     Protocol,
 ):

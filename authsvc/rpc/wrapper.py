@@ -27,7 +27,8 @@ from google.protobuf.message import DecodeError, Message
 from authsvc.domain.errors import AuthError, CallerForbidden, CallerUnauthenticated, InvalidField
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.principals import Principal, Role
-from authsvc.ports import CallRecord, Clock, Entropy, Observer
+from authsvc.ports import CallRecord, Clock, Entropy, Observer, current_origin
+from authsvc.rpc.origins import origin_of
 from authsvc.rpc.policy import POLICIES, Policy
 from authsvc.rpc.principals import Authenticator, ServicerContext
 from authsvc.rpc.reach import guard_reach
@@ -294,13 +295,17 @@ class Wrapper:
         record.trace_id = _trace_id(metadata)
         # From here on every event of this call carries its ids.
         current_request.set((record.request_id, record.trace_id))
-        if policy is None:
-            raise CallerForbidden("no policy row")
         principal = _ANYBODY
-        if policy.roles is not None:
-            principal = self._authenticator.identify(context, metadata)
-            record.principal = principal.name
-            _require_role(policy.roles, principal)
+        try:
+            if policy is None:
+                raise CallerForbidden("no policy row")
+            if policy.roles is not None:
+                principal = self._authenticator.identify(context, metadata)
+                record.principal = principal.name
+                _require_role(policy.roles, principal)
+        finally:
+            # Also of a refused call: that it was refused is told with it.
+            current_origin.set(origin_of(context, metadata, principal, record=record))
         return Call(principal, record.request_id, record.trace_id), policy
 
     def _authorize(self, policy: Policy, context: ServicerContext) -> Principal:

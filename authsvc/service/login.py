@@ -12,6 +12,7 @@ from datetime import timedelta
 from authsvc.domain import refresh_token
 from authsvc.domain.apps import App, AppRegistry
 from authsvc.domain.errors import (
+    AuthError,
     LoginCodeInvalid,
     LoginCodeSpent,
     LoginCodeUsed,
@@ -42,6 +43,7 @@ from authsvc.ports import (
     UserIsBlocked,
     WeChat,
 )
+from authsvc.service.audit_refusals import Refusals
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.limits import Limiter
@@ -96,6 +98,7 @@ class Logins:
         observer: Observer,
         unbroken: Unbroken,
         limiter: Limiter,
+        refusals: Refusals,
     ) -> None:
         self._apps = apps
         self._store = store
@@ -111,6 +114,7 @@ class Logins:
         self._observer = observer
         self._unbroken = unbroken
         self._limiter = limiter
+        self._refusals = refusals
         self._in_flight: dict[tuple[str, bytes], asyncio.Task[LoginResult]] = {}
 
     async def login(self, *, app_id: str, code: str, client: ClientInfo, phone_code: str = "") -> LoginResult:
@@ -128,6 +132,14 @@ class Logins:
             UserBlocked: an operator blocked this user.
 
         """
+        try:
+            return await self._login(app_id=app_id, code=code, client=client, phone_code=phone_code)
+        except AuthError as error:
+            known = app_id if app_id in self._apps.apps else ""
+            self._refusals.note_error("login.refused", error, client=client, app_id=known)
+            raise
+
+    async def _login(self, *, app_id: str, code: str, client: ClientInfo, phone_code: str) -> LoginResult:
         app = self._apps.get(app_id)
         check_code(code)
         if phone_code:
@@ -257,6 +269,13 @@ class Logins:
             raise LoginCodeInvalid("the legacy token was revoked meanwhile")
         self._tell_linking(app, opened.linking)
         if isinstance(opened, UserIsBlocked):
+            self._refusals.note(
+                "login.refused",
+                refusal="UserBlocked",
+                app_id=app.app_id,
+                ip=client.ip,
+                recorded=opened.recorded,
+            )
             raise UserBlocked
         tokens = await self._issuer.issue(opened.session, user=opened.user, app=app, line=line)
         self._observer.event(

@@ -15,6 +15,7 @@ from authsvc.domain.errors import ExternalIdTaken, InvalidField, MergeImpossible
 from authsvc.domain.seal_contexts import phone_context
 from authsvc.domain.users import Block, User
 from authsvc.ports import (
+    AuditEntry,
     ByExternalId,
     ByIdentity,
     ByPhone,
@@ -77,11 +78,29 @@ class People:
 
     async def get(self, user_id: str, *, with_phone: bool = False) -> KnownPerson:
         """
-        Return the person. Of several bound numbers the one that was bound last is told.
+        Return the person. That a phone number was looked up is in the audit trail before it is told.
 
         Raises:
             NotFound: there is no such user, or they were erased.
             StoreUnavailable: the record does not answer.
+
+        """
+        known = await self.known(user_id, with_phone=with_phone)
+        if with_phone:
+            entry = AuditEntry(
+                "user.looked_up",
+                user_id=known.person.user.user_id,
+                details={"phone_number": known.phone_number is not None},
+            )
+            await self._unbroken.run(self._store.record_audit([entry]))
+        return known
+
+    async def known(self, user_id: str, *, with_phone: bool) -> KnownPerson:
+        """
+        Return the person to somebody who tells the audit trail. Of several bound numbers the last one is told.
+
+        Raises:
+            NotFound, StoreUnavailable: see `get`.
 
         """
         person = await self._store.get_person(user_id)
@@ -102,14 +121,17 @@ class People:
 
     async def find_by_phone(self, number: str) -> Sequence[KnownPerson]:
         """
-        Return those who bound this number, newest user first, at most 100.
+        Return those who bound this number, newest user first, at most 100; the audit trail says who was found.
 
         Raises:
             NotFound: nobody did.
             StoreUnavailable: the record does not answer.
 
         """
-        return await self._all(await self._store.find_users(ByPhone(self._index.phone_everywhere(number))))
+        found = await self._store.find_users(ByPhone(self._index.phone_everywhere(number)))
+        entries = [AuditEntry("user.found_by_phone", user_id=user_id) for user_id in found or ("",)]
+        await self._unbroken.run(self._store.record_audit(entries))
+        return await self._all(found)
 
     async def block(self, user_id: str, *, reason: str, until: datetime | None, by: str) -> Decided:
         """

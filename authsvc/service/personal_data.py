@@ -12,6 +12,7 @@ from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.login_code import check_code, hash_code
 from authsvc.domain.sessions import Session
 from authsvc.ports import (
+    AuditEntry,
     ByIdentity,
     Entropy,
     Event,
@@ -94,6 +95,8 @@ class PersonalData:
         """
         Return everything that is held of a person as the text of a JSON object (docs/personal-data.md).
 
+        The audit trail says so before anybody has it; this export tells what was there before.
+
         Raises:
             NotFound: there is no such user, or they were erased.
             StoreUnavailable: the record does not answer.
@@ -103,7 +106,9 @@ class PersonalData:
         if held is None:
             raise NotFound("user")
         person: Person = held["person"]
-        known = await self._people.get(user_id, with_phone=True)
+        known = await self._people.known(user_id, with_phone=True)
+        entry = AuditEntry("user.exported", by, user_id=person.user.user_id)
+        await self._unbroken.run(self._store.record_audit([entry]))
         self._observer.event(Event("user.exported", fields={"user_id": person.user.user_id, "by": by}))
         return json.dumps(_exported(held, known), ensure_ascii=False, indent=2)
 
@@ -193,6 +198,10 @@ def _exported(held: Mapping[str, Any], known: KnownPerson) -> dict[str, Any]:
                 "at": _text(row["at"]),
                 "event": row["event"],
                 "user_id": row["user_id"],
+                "app_id": row["app_id"],
+                "session_id": row["session_id"],
+                "ip": row["ip"],
+                "reason": row["reason"],
                 "details": json.loads(row["details"]),
             }
             for row in held["audit"]

@@ -7,7 +7,17 @@ from authsvc.domain.blind_index import BlindIndex
 from authsvc.domain.errors import InvalidField, NotFound
 from authsvc.domain.login_code import MAX_CODE_LENGTH
 from authsvc.domain.seal_contexts import phone_context
-from authsvc.ports import Event, Observer, PersonalDataStore, PhoneNumber, Sealer, WeChat
+from authsvc.ports import (
+    AuditEntry,
+    AuditTrail,
+    ByIdentity,
+    Event,
+    Observer,
+    PersonalDataStore,
+    PhoneNumber,
+    Sealer,
+    WeChat,
+)
 from authsvc.service.subjects import Subject, Subjects
 from authsvc.service.waiting import Unbroken
 
@@ -42,6 +52,7 @@ class Phones:
         *,
         subjects: Subjects,
         people: PersonalDataStore,
+        trail: AuditTrail,
         wechat: WeChat,
         sealer: Sealer,
         index: BlindIndex,
@@ -50,6 +61,7 @@ class Phones:
     ) -> None:
         self._subjects = subjects
         self._people = people
+        self._trail = trail
         self._wechat = wechat
         self._sealer = sealer
         self._index = index
@@ -77,9 +89,11 @@ class Phones:
         """
         Return the number of the identity with this *openid*, bound where the app's policy says so.
 
+        The audit trail has it before it is told: as bound, or as received.
+
         Raises:
             PhoneCodeInvalid, WeChatUnavailable, WeChatThrottled, WeChatMisconfigured: see `get`.
-            StoreUnavailable: the number was not bound, and the code is spent.
+            StoreUnavailable: the number was not bound or not recorded as told, and the code is spent.
             NotFound: the identity has been erased meanwhile.
 
         """
@@ -96,5 +110,9 @@ class Phones:
             )
             if not bound:
                 raise NotFound("identity")
+        else:
+            holders = await self._people.find_users(ByIdentity(app.app_id, openid))
+            entry = AuditEntry("phone.received", by, user_id="".join(holders[:1]), app_id=app.app_id)
+            await self._trail.record_audit([entry])
         self._observer.event(Event("phone.received", fields={"app_id": app.app_id, "bound": bind}))
         return KnownNumber(number, bound=bind)

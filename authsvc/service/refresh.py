@@ -18,6 +18,7 @@ from authsvc.ports import (
     SessionStore,
     UserIsBlocked,
 )
+from authsvc.service.audit_refusals import Refusals
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.limits import Limiter
@@ -49,6 +50,7 @@ class Refreshes:
         observer: Observer,
         unbroken: Unbroken,
         limiter: Limiter,
+        refusals: Refusals,
     ) -> None:
         self._apps = apps
         self._store = store
@@ -60,6 +62,7 @@ class Refreshes:
         self._observer = observer
         self._unbroken = unbroken
         self._limiter = limiter
+        self._refusals = refusals
 
     async def refresh(
         self, text: str, *, client: ClientInfo, within: frozenset[str] | None = None
@@ -80,6 +83,7 @@ class Refreshes:
             raise InvalidField("refresh_token", "must not be empty")
         token = refresh_token.parse(text, ring=self._rings.refresh_mac)
         if token is None:
+            self._refusals.note("refresh.refused", refusal="RefreshTokenInvalid", ip=client.ip)
             await self._limiter.forged_refresh(client)
             raise RefreshTokenInvalid
         await self._limiter.admit_refresh(token.session_id, client)
@@ -103,19 +107,30 @@ class Refreshes:
         )
         match outcome:
             case UserIsBlocked():
+                self._refusals.note("refresh.refused", refusal="UserBlocked", ip=client.ip)
                 raise UserBlocked
             case RotationRefused():
-                raise self._refusal(token, outcome)
+                raise self._refusal(token, outcome, client)
             case Rotation(session=session, user=user):
                 app = self._apps.get(session.app_id)
                 tokens = await self._issuer.issue(session, user=user, app=app, line=token)
                 return RefreshResult(rotation=outcome, tokens=tokens)
 
-    def _refusal(self, token: RefreshToken, refused: RotationRefused) -> RefreshTokenInvalid | SessionEnded:
+    def _refusal(
+        self, token: RefreshToken, refused: RotationRefused, client: ClientInfo
+    ) -> RefreshTokenInvalid | SessionEnded:
         if refused.reason is None:
             # A MAC of ours over a nonce that is not the session's: the MAC key may be in other hands.
             self._observer.event(
                 Event("refresh.foreign_nonce", level="error", fields={"session_id": token.session_id})
+            )
+            self._refusals.note(
+                "refresh.foreign_nonce",
+                refusal="RefreshTokenInvalid",
+                app_id=refused.app_id,
+                session_id=token.session_id,
+                user_id=refused.user_id,
+                ip=client.ip,
             )
             return RefreshTokenInvalid()
         if refused.by_us or refused.reason is EndReason.STORE_RESTORED:
@@ -130,5 +145,14 @@ class Refreshes:
                         "app_id": refused.app_id,
                     },
                 )
+            )
+        if refused.reason is EndReason.STORE_RESTORED:
+            # A session that has no row ends in no transaction; where there was one, that wrote the row of it.
+            self._refusals.note(
+                "session.store_restored",
+                refusal="SessionEnded",
+                session_id=token.session_id,
+                ip=client.ip,
+                recorded=refused.by_us,
             )
         return SessionEnded(refused.reason.name)

@@ -28,6 +28,7 @@ class Swept:
     sessions: int
     login_codes: int
     facts: int
+    audit: int
 
 
 class Retention:
@@ -46,12 +47,14 @@ class Retention:
         entropy: Entropy,
         observer: Observer,
         session_retention: timedelta,
+        audit_retention: timedelta,
     ) -> None:
         self._store = store
         self._clock = clock
         self._entropy = entropy
         self._observer = observer
         self._session_retention = session_retention
+        self._audit_retention = audit_retention
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -80,8 +83,11 @@ class Retention:
             ),
             login_codes=await self._exhaust(lambda: store.purge_codes(limit=BATCH)),
             facts=await self._exhaust(lambda: store.compact_log(limit=BATCH)),
+            audit=await self._exhaust(
+                lambda: store.purge_audit(retention=self._audit_retention, limit=BATCH)
+            ),
         )
-        if swept.sessions or swept.login_codes or swept.facts:
+        if swept.sessions or swept.login_codes or swept.facts or swept.audit:
             self._observer.event(
                 Event(
                     "retention.swept",
@@ -89,6 +95,7 @@ class Retention:
                         "sessions": swept.sessions,
                         "login_codes": swept.login_codes,
                         "facts": swept.facts,
+                        "audit": swept.audit,
                     },
                 )
             )

@@ -16,6 +16,8 @@ from authsvc.domain.ids import decode_id
 from authsvc.domain.principals import require_app
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Clock, Event, Observer, Rings, Store, Written
+from authsvc.service.audit_refusals import Refusals
+from authsvc.service.legacy import LegacyTokens
 from authsvc.service.tail import LogTail
 from authsvc.service.verify import TokenVerifier
 from authsvc.service.waiting import Unbroken
@@ -85,15 +87,19 @@ class Revocations:
         clock: Clock,
         observer: Observer,
         unbroken: Unbroken,
+        legacy: LegacyTokens,
+        refusals: Refusals,
     ) -> None:
         self._apps = apps
         self._store = store
+        self._legacy = legacy
         self._rings = rings
         self._verifier = verifier
         self._tail = tail
         self._clock = clock
         self._observer = observer
         self._unbroken = unbroken
+        self._refusals = refusals
 
     async def revoke(
         self, target: Target, *, reason: EndReason, by: str, within: frozenset[str] | None = None
@@ -125,6 +131,7 @@ class Revocations:
             case UserTarget():
                 if target.app_id:
                     self._require_app(target.app_id)
+                    await self._legacy.revoke_user_in_app(target.user_id, app_id=target.app_id)
                 result = _counted(
                     await self._end_user(target.user_id, app_id=target.app_id, reason=reason, by=by), "user"
                 )
@@ -152,7 +159,11 @@ class Revocations:
     ) -> RevokeResult:
         claims = await self._verifier.claims_to_revoke(target.token)
         if claims is None:
-            return await self._nothing()
+            user_id = await self._legacy.revoke(target.token)
+            if user_id is None or not target.everything:
+                return await self._nothing()
+            rest = await self._end_user(user_id, app_id="", reason=reason, by=by)
+            return RevokeResult(rest.value or 0, rest.head)
         written = await self._store.end_session(
             claims.session_id,
             reason=reason,
@@ -173,6 +184,14 @@ class Revocations:
         if session is not None and session.nonce_hash != token.nonce_hash:
             self._observer.event(
                 Event("revoke.foreign_nonce", level="error", fields={"session_id": token.session_id})
+            )
+            self._refusals.note(
+                "revoke.foreign_nonce",
+                refusal="RefreshTokenInvalid",
+                app_id=session.app_id,
+                session_id=token.session_id,
+                user_id=session.user_id,
+                by=by,
             )
             return await self._nothing()
         written = await self._store.end_session(
@@ -245,9 +264,12 @@ class Revocations:
                 return
             case AccessTokenTarget():
                 claims = await self._verifier.claims_to_revoke(target.token)
-                if claims is None:
+                if claims is not None:
+                    app_id = claims.app_id
+                elif (legacy_app := self._legacy.app_of(target.token)) is not None:
+                    app_id = legacy_app
+                else:
                     return  # nothing will be done
-                app_id = claims.app_id
             case RefreshTokenTarget():
                 token = refresh_token.parse(target.token, ring=self._rings.refresh_mac)
                 if token is None:

@@ -5,15 +5,18 @@ from datetime import timedelta
 from authsvc.domain import user_data
 from authsvc.domain.errors import SessionKeyStale
 from authsvc.domain.user_data import UserData
-from authsvc.ports import Clock, DecryptUserData
+from authsvc.ports import AuditEntry, AuditTrail, Clock, DecryptUserData
 from authsvc.service.subjects import Subject, Subjects
 
 
 class UserDataKeys:
     """Opens and checks with the keys that are held: the latest, then the one before. Changes nothing."""
 
-    def __init__(self, *, subjects: Subjects, decrypt: DecryptUserData, clock: Clock) -> None:
+    def __init__(
+        self, *, subjects: Subjects, trail: AuditTrail, decrypt: DecryptUserData, clock: Clock
+    ) -> None:
         self._subjects = subjects
+        self._trail = trail
         self._decrypt = decrypt
         self._clock = clock
 
@@ -23,6 +26,8 @@ class UserDataKeys:
         """
         Return the data, which is the subject's, of the subject's app, and not older than *max_age*.
 
+        That it was opened is in the audit trail before it is told.
+
         Raises:
             UserDataInvalid: it is not, or it is damaged in a way that no key can mend.
             SessionKeyStale: no key that is held opens it; the client logs in first, then asks for the data again.
@@ -30,7 +35,7 @@ class UserDataKeys:
 
         """
         found = await self._subjects.find(subject)
-        return self._decrypt(
+        data = self._decrypt(
             encrypted_data=encrypted_data,
             iv=iv,
             session_keys=self._subjects.session_keys(found.identity),
@@ -39,6 +44,9 @@ class UserDataKeys:
             freshness=max_age,
             openid=found.identity.openid,
         )
+        entry = AuditEntry("user_data.decrypted", user_id=found.identity.user_id, app_id=found.app.app_id)
+        await self._trail.record_audit([entry])
+        return data
 
     async def check_signature(self, subject: Subject, *, raw_data: str, signature: str) -> bool:
         """

@@ -8,6 +8,7 @@ from sqlalchemy import and_, bindparam, func, insert, select, update
 from authsvc.domain.apps import FACT_MARGIN
 from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import Ended, EndReason
+from authsvc.storage import audit_sessions
 from authsvc.storage.aliases import hold_person
 from authsvc.storage.rows import REFRESHABLE, SESSIONS, is_unsettled, killed
 from authsvc.storage.schema import Instant, apps, sessions, users
@@ -44,6 +45,7 @@ def end_session(
     row = tx.connection.execute(_SESSION, {"session_id": session_id}).one_or_none()
     if row is None:
         if fact_until is not None and tx.now < fact_until:
+            audit_sessions.revoked(tx, "session", by=by, end_reason=reason, ended=0, session_id=session_id)
             tx.write_fact(FactKind.SESSION, session_id, reason=reason, useful_until=fact_until)
         return None
     if nonce_hash is not None and nonce_hash != row.nonce_hash:
@@ -51,6 +53,17 @@ def end_session(
     if row.ended_at is not None or killed(row) is not None:
         return 0
     settle(tx, session_id, ended=Ended(reason=reason, at=tx.now, by=by))
+    ended = 1 if tx.now < row.refresh_expires_at else 0
+    audit_sessions.revoked(
+        tx,
+        "session",
+        by=by,
+        end_reason=reason,
+        ended=ended,
+        user_id=row.user_id,
+        app_id=row.app_id,
+        session_id=session_id,
+    )
     useful_until = row.latest_access_expiry + FACT_MARGIN
     if could_be_accepted(row.latest_access_expiry, now=tx.now) or (
         fact_until is not None and tx.now < fact_until
@@ -58,7 +71,7 @@ def end_session(
         # A row set back in time may know less than the token that was presented.
         useful_until = max(useful_until, fact_until or useful_until)
         tx.write_fact(FactKind.SESSION, session_id, reason=reason, useful_until=useful_until)
-    return 1 if tx.now < row.refresh_expires_at else 0
+    return ended
 
 
 def settle(tx: Tx, session_id: str, *, ended: Ended) -> datetime | None:
@@ -91,7 +104,14 @@ def end_user_sessions(tx: Tx, user_id: str, *, app_id: str, reason: EndReason, b
     user = hold_person(tx, user_id)
     if user is None:
         return None
-    return end_held_user_sessions(tx, user.user_id, app_id=app_id, reason=reason, by=by)
+    farewell = settle_user(tx, user.user_id, app_id=app_id, reason=reason, by=by)
+    ended = farewell.ended_sessions
+    if ended or farewell.latest is not None:
+        audit_sessions.revoked(
+            tx, "user", by=by, end_reason=reason, ended=ended, user_id=user.user_id, app_id=app_id
+        )
+    tell_of_user(tx, farewell)
+    return ended
 
 
 def end_held_user_sessions(tx: Tx, user_id: str, *, app_id: str = "", reason: EndReason, by: str) -> int:
@@ -134,10 +154,19 @@ def settle_user(tx: Tx, user_id: str, *, app_id: str = "", reason: EndReason, by
 
 
 def tell_of_user(tx: Tx, farewell: Farewell) -> None:
-    """Write the fact, if some access token may still be accepted; one of all apps leaves its position with the user."""
-    if farewell.latest is None:
-        return
+    """
+    Write the fact, if some access token may still be accepted; one of all apps leaves its position with the user.
+
+    When it was is kept with the user in any case: it is what ends the tokens of a home-made service, which stand in no
+    log.
+    """
     ended = farewell.ended
+    if farewell.latest is None:
+        if not farewell.app_id:
+            tx.connection.execute(
+                update(users).where(users.c.user_id == farewell.user_id).values(position_at=ended.at)
+            )
+        return
     fact = tx.write_fact(
         FactKind.USER,
         farewell.user_id,
@@ -170,6 +199,7 @@ def end_app_sessions(tx: Tx, app_id: str, *, reason: EndReason, by: str, longest
         .where(sessions.c.app_id == app_id, REFRESHABLE)
         .params(now=tx.now)
     ).scalar_one()
+    audit_sessions.revoked(tx, "app", by=by, end_reason=reason, ended=int(alive), app_id=app_id)
     fact = tx.write_fact(
         FactKind.APP, app_id, reason=reason, useful_until=tx.now + longest_lifetime + FACT_MARGIN
     )

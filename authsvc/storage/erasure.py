@@ -14,7 +14,6 @@ from authsvc.storage.endings import end_held_user_sessions
 from authsvc.storage.finding import get_person
 from authsvc.storage.rows import SESSIONS, shown
 from authsvc.storage.schema import (
-    audit,
     identities,
     merge_items,
     merges,
@@ -50,11 +49,6 @@ def export_user(view: View, user_id: str) -> Mapping[str, Any] | None:
         .where(took_part)
         .order_by(merges.c.found_at, merges.c.merge_id)
     )
-    audit_rows = view.connection.execute(
-        select(audit.c.at, audit.c.event, audit.c.user_id, audit.c.details)
-        .where(audit.c.user_id.in_(ids))
-        .order_by(audit.c.at, audit.c.audit_id)
-    )
     session_rows = view.connection.execute(
         SESSIONS.where(sessions.c.user_id.in_(ids)).order_by(sessions.c.created_at, sessions.c.session_id)
     )
@@ -62,7 +56,7 @@ def export_user(view: View, user_id: str) -> Mapping[str, Any] | None:
         "person": person,
         "sessions": [shown(row) for row in session_rows],
         "merges": [dict(row._mapping) for row in merge_rows],  # noqa: SLF001 - SQLAlchemy's public name
-        "audit": [dict(row._mapping) for row in audit_rows],  # noqa: SLF001 - likewise
+        "audit": recorded.of_users(view, ids),
     }
 
 
@@ -120,6 +114,7 @@ def erase_user(tx: Tx, user_id: str, *, index: BlindIndex, by: str, even_blocked
         identities=len(person.identities),
         previous_user_ids=ids[1:],
     )
+    recorded.erase(tx, ids)
     # Last, as it locks the head of the log. The former ids have had no live session since their merge.
     return end_held_user_sessions(tx, user.user_id, reason=EndReason.ADMIN, by=by)
 

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Table, insert, select, tuple_, update
 
 from authsvc.domain.blind_index import BlindIndex, Digest
-from authsvc.ports import ImportedUser, ImportOutcome
+from authsvc.ports import AuditEntry, ImportedUser, ImportOutcome
 from authsvc.storage import audit
 from authsvc.storage.aliases import hold_users, resolve
 from authsvc.storage.schema import identities, tombstones, unionids, users
@@ -52,7 +52,7 @@ def import_users(
     _write(tx, known)
     counts = {outcome.value: number for outcome in ImportOutcome if (number := outcomes.count(outcome)) > 0}
     if known.new_users or known.new_identities or known.new_unionids or known.new_external_ids:
-        audit.record(tx, "users.imported", user_id="", by=by, **counts)
+        audit.record_all(tx, [AuditEntry("users.imported", by, details=dict(counts))])
     return outcomes
 
 

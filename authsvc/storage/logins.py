@@ -5,11 +5,16 @@ from typing import Any
 
 from sqlalchemy import Row, bindparam, insert
 
+from authsvc.domain.apps import LEEWAY
+from authsvc.domain.legacy_token import LegacyQuery, judge_holder
 from authsvc.domain.sessions import SUPERSEDE_AFTER, Ended, EndReason, Session
 from authsvc.domain.users import User
 from authsvc.ports import Opened, Opening, UserIsBlocked
+from authsvc.storage import audit_sessions
+from authsvc.storage.aliases import hold_person
 from authsvc.storage.endings import settle, tell_of_session, tell_of_user
 from authsvc.storage.identities import Known, identify, known_unionid
+from authsvc.storage.legacy import find_holder
 from authsvc.storage.rows import REFRESHABLE, SESSIONS
 from authsvc.storage.schema import sessions
 from authsvc.storage.tx import Tx
@@ -22,11 +27,32 @@ _ADD = insert(sessions)
 
 def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
     """See ports.SessionStore.open_session. The log's head is locked by the facts, which come last."""
-    known = identify(tx, opening)
+    return _open(tx, opening, identify(tx, opening))
+
+
+def open_vouched_session(tx: Tx, opening: Opening, query: LegacyQuery) -> Opened | UserIsBlocked | None:
+    """See ports.PersonalDataStore.open_vouched_session."""
+    holder = find_holder(tx, query)
+    user = None if holder is None else hold_person(tx, holder.user.user_id)
+    if user is None:
+        return None
+    if user.is_blocked(now=tx.now):
+        return UserIsBlocked(recorded=audit_sessions.refused(tx, opening, user_id=user.user_id))
+    # Looked at again: whatever revoked the person or moved the identity held the row before us.
+    holder = find_holder(tx, query)
+    if holder is None or (holder.user.user_id, holder.openid) != (user.user_id, opening.openid):
+        return None
+    if judge_holder(holder, query.claims, now=tx.now, leeway_s=LEEWAY.total_seconds()) is not None:
+        return None
+    return _open(tx, opening, Known(user))
+
+
+def _open(tx: Tx, opening: Opening, known: Known) -> Opened | UserIsBlocked:
     user = known.user
     if user.is_blocked(now=tx.now):
+        recorded = audit_sessions.refused(tx, opening, user_id=user.user_id)
         _tell(tx, known)
-        return UserIsBlocked(known.linking)
+        return UserIsBlocked(known.linking, recorded=recorded)
     replaced = _replaced(tx, opening, user_id=user.user_id)
     ended = [
         (
@@ -37,6 +63,14 @@ def open_session(tx: Tx, opening: Opening) -> Opened | UserIsBlocked:
         for old, reason in replaced
     ]
     session = _add(tx, opening, user=user)
+    audit_sessions.opened(
+        tx,
+        opening,
+        session,
+        is_new_user=known.is_new_user,
+        linking=known.linking,
+        ended=[session_id for session_id, _, latest in ended if latest is not None],
+    )
     for session_id, reason, latest in ended:
         if latest is not None:  # else it ended by itself in between, and was told of
             tell_of_session(tx, session_id, reason=reason, latest_access_expiry=latest)

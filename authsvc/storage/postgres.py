@@ -29,7 +29,18 @@ from authsvc.storage.postgres_listen import CHANNEL, Listener
 from authsvc.storage.postgres_pool import ANSWER_WITHIN, Leased, Pool
 from authsvc.storage.schema import log_head
 from authsvc.storage.store import SqlStore, ensure_head
-from authsvc.storage.tx import HEAD_ID, Ledger, Overtaken, ReadUnit, Shared, Tx, View, WriteUnit, read_head
+from authsvc.storage.tx import (
+    HEAD_ID,
+    Ledger,
+    Overtaken,
+    ReadUnit,
+    Shared,
+    Tx,
+    View,
+    WriteUnit,
+    read_head,
+    with_origin,
+)
 from authsvc.storage.versions import SchemaNotCurrent, SchemaState, state_in
 
 T = TypeVar("T")
@@ -257,6 +268,7 @@ class PostgresRunner:
 
         """
         deadline = asyncio.get_running_loop().time() + self._answer_within_s
+        unit = with_origin(unit)
         if isinstance(unit, Shared):
             return await self._uncut(lambda: self._batches.run(unit, deadline))
         return await self._uncut(lambda: self._alone(unit, deadline))

@@ -24,6 +24,7 @@ from authsvc.domain.sessions import (
 )
 from authsvc.domain.users import User
 from authsvc.ports import Rotation, RotationRefused, UserIsBlocked
+from authsvc.storage import audit_sessions
 from authsvc.storage.endings import settle, tell_of_session
 from authsvc.storage.rows import SESSIONS, killed, to_session, to_user
 from authsvc.storage.schema import sessions
@@ -97,6 +98,7 @@ def _apply(tx: Tx, row: Row[Any], presented: Presented) -> Outcome | None:
             if latest is None:
                 return None
             if dead is None:
+                audit_sessions.ended_by_refresh(tx, session, reason=reason, client=presented.client)
                 tell_of_session(tx, session.session_id, reason=reason, latest_access_expiry=latest)
             return RotationRefused(reason=reason, by_us=True, user_id=session.user_id, app_id=session.app_id)
         case Replay():

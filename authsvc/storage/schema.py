@@ -202,7 +202,8 @@ tombstones = Table(
 
 # Who did what, to whom, from where, written in the transaction that did it. `details` is a JSON object without personal
 # data: ids of ours, app ids, counts, reasons. `user_id` is a pseudonym; what it stands for dies with an erasure.
-# `batch` is the closed batch of the chain that a row belongs to (null: not sealed yet).
+# `batch` is the closed batch of the chain that a row belongs to (null: not sealed yet). `ip` and `reason` go with an
+# erasure: then the salt is null and `commitment` is what the salt made of them (docs/decisions/0009-audit-chain.md).
 audit = Table(
     "audit",
     metadata,
@@ -215,11 +216,15 @@ audit = Table(
     Column("app_id", _APP_ID, nullable=False, server_default=""),
     Column("session_id", _ID, nullable=False, server_default=""),
     Column("ip", String(64), nullable=False, server_default=""),
+    Column("request_id", String(64), nullable=False, server_default=""),
     Column("trace_id", String(32), nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("salt", LargeBinary(16)),
+    Column("commitment", LargeBinary(32)),
     Column("batch", BigInteger),
     Index("audit_by_time", "at", "audit_id"),
     Index("audit_by_user", "user_id", "at"),
-    Index("audit_by_batch", "batch", "audit_id"),
+    Index("audit_by_batch", "batch", "at", "audit_id"),
 )
 
 # The chain: each closed batch with the hash of its rows, chained to the batch before, signed with a signing key.
@@ -312,6 +317,8 @@ signing_keys = Table(
     Column("created_at", Instant, nullable=False),
     Column("withdrawn_at", Instant),
     Column("withdrawn_by", String(128), nullable=False, server_default=""),
+    # When a process that holds the key first listed it here; null: none of this release has yet.
+    Column("published_at", Instant),
     # When a prepared key is to become the active one by itself (null: when somebody says so), and when it did.
     Column("activate_at", Instant),
     Column("activated_at", Instant),

@@ -19,7 +19,7 @@ from authsvc.storage.database_file import DatabaseFile
 from authsvc.storage.engines import READERS, database_path, reading_engine, writing_engine
 from authsvc.storage.faults import DRIVER_ERRORS, unavailable
 from authsvc.storage.store import SqlStore, ensure_head
-from authsvc.storage.tx import ReadUnit, View, WriteUnit
+from authsvc.storage.tx import ReadUnit, View, WriteUnit, with_origin
 from authsvc.storage.versions import check_schema
 from authsvc.storage.writer import Writer
 
@@ -109,7 +109,7 @@ class SqliteRunner:
     async def write(self, unit: WriteUnit[T]) -> Written[T]:
         """See `Writer.run`; a write into a file that was replaced meanwhile is not acknowledged."""
         self._file.check()
-        written = await self._writer.run(unit, within_s=self._answer_within_s)
+        written = await self._writer.run(with_origin(unit), within_s=self._answer_within_s)
         self._file.check()
         return written
 

@@ -1,6 +1,6 @@
 """ports.Store over any backend that runs units of work: each method is one of them, no more."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import insert, select
@@ -9,6 +9,7 @@ from authsvc.domain.apps import App
 from authsvc.domain.refresh_token import RefreshToken
 from authsvc.domain.revocations import Fact, LogHead
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
+from authsvc.domain.signing_keys import NotActivated
 from authsvc.ports import (
     Opened,
     Opening,
@@ -21,6 +22,7 @@ from authsvc.ports import (
 )
 from authsvc.storage import codes, endings, listings, log, logins, refreshes, signing_keys
 from authsvc.storage import retention as housekeeping
+from authsvc.storage.audit_store import SqlAuditTrail
 from authsvc.storage.people_store import SqlPersonStore
 from authsvc.storage.personal_data_store import SqlPersonalDataStore
 from authsvc.storage.principals import SqlCallerStore
@@ -28,7 +30,7 @@ from authsvc.storage.schema import log_head
 from authsvc.storage.tx import HEAD_ID, Shared, Tx, read_head
 
 
-class SqlStore(SqlPersonStore, SqlPersonalDataStore, SqlCallerStore):
+class SqlStore(SqlPersonStore, SqlPersonalDataStore, SqlCallerStore, SqlAuditTrail):
     """Implements ports.Store."""
 
     async def close(self) -> None:
@@ -150,6 +152,28 @@ class SqlStore(SqlPersonStore, SqlPersonalDataStore, SqlCallerStore):
     async def activate_first_key(self) -> None:
         """See ports.KeyStore.activate_first_key."""
         await self._runner.write(signing_keys.activate_first_key)
+
+    async def activate_key(
+        self, kid: str = "", *, published_for: timedelta, by: str
+    ) -> Sequence[str] | NotActivated:
+        """See ports.KeyStore.activate_key."""
+        written = await self._runner.write(
+            lambda tx: signing_keys.activate_key(tx, kid, published_for=published_for, by=by)
+        )
+        return written.value
+
+    async def schedule_key(self, kid: str, *, at: datetime | None, by: str) -> bool:
+        """See ports.KeyStore.schedule_key."""
+        return (await self._runner.write(lambda tx: signing_keys.schedule_key(tx, kid, at=at, by=by))).value
+
+    async def rotate_key_if_due(
+        self, *, every: timedelta | None, published_for: timedelta, held: Collection[str]
+    ) -> Sequence[str]:
+        """See ports.KeyStore.rotate_key_if_due."""
+        written = await self._runner.write(
+            lambda tx: signing_keys.rotate_key_if_due(tx, every=every, published_for=published_for, held=held)
+        )
+        return written.value
 
     async def purge_sessions(self, *, retention: timedelta, limit: int) -> int:
         """See ports.Housekeeping.purge_sessions."""

@@ -21,6 +21,7 @@ from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.revocations import FACT_ID_BYTES, Fact, FactKind, LogHead
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Entropy
+from authsvc.ports.audit import NO_ORIGIN, Origin, current_origin
 from authsvc.storage.schema import log_head, revocations
 
 T = TypeVar("T")
@@ -109,11 +110,12 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class Tx(View):
-    """A `View` that may write; `facts` collects what the unit added to the log."""
+    """A `View` that may write; `facts` collects what the unit added to the log, `origin` is who asked for it."""
 
     entropy: Entropy
     ledger: Ledger
     facts: list[Fact] = field(default_factory=list)
+    origin: Origin = NO_ORIGIN
 
     def write_fact(
         self,
@@ -173,6 +175,23 @@ class Shared(Generic[T]):
     def __call__(self, tx: Tx) -> T:
         """Run the unit."""
         return self.unit(tx)
+
+
+def with_origin(unit: WriteUnit[T]) -> WriteUnit[T]:
+    """
+    Return the unit as one that knows of the call that begins it now, wherever and with whomever it is run.
+
+    The facts that it adds stay in the list of the `Tx` that it is given.
+    """
+    origin = current_origin.get()
+    if origin is NO_ORIGIN:
+        return unit
+    address = origin.address()  # here: the unit may run in a thread that the transport must not be asked from
+    origin = replace(origin, address=lambda: address)
+    if isinstance(unit, Shared):
+        alone = unit.unit
+        return Shared(lambda tx: alone(replace(tx, origin=origin)))
+    return lambda tx: unit(replace(tx, origin=origin))
 
 
 def add_facts(connection: Connection, facts: Sequence[Fact], *, written_at: datetime) -> None:

@@ -28,6 +28,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "database_pool_size": ("3", 3),
     "database_answer_within": ("1.5", 1.5),
     "session_retention": ("7", 7),
+    "audit_retention": ("400", 400),
     "master_keys": (CANARY, CANARY),
     "signing_keys_dir": ("/keys", "/keys"),
     "signing_keys": (CANARY, CANARY),

@@ -13,10 +13,11 @@ from tests.fakes import FakeClock, RecordingObserver, SeededEntropy
 from tests.support.core import Core
 
 MONTH = timedelta(days=30)
+HALF_YEAR = timedelta(days=180)
 
 
 class Rows:
-    """Implements ports.Housekeeping over three numbers; `log` is what was asked, and when."""
+    """Implements ports.Housekeeping over four numbers; `log` is what was asked, and when."""
 
     def __init__(
         self,
@@ -25,10 +26,11 @@ class Rows:
         sessions: int = 0,
         codes: int = 0,
         facts: int = 0,
+        audit: int = 0,
         takes: timedelta = timedelta(0),
     ) -> None:
         self._takes = takes
-        self.left = {"sessions": sessions, "codes": codes, "facts": facts}
+        self.left = {"sessions": sessions, "codes": codes, "facts": facts, "audit": audit}
         self.log: list[tuple[str, float]] = []
         self.errors: list[Exception] = []
         self._clock = clock
@@ -42,6 +44,10 @@ class Rows:
 
     async def compact_log(self, *, limit: int) -> int:
         return self._take("facts", limit)
+
+    async def purge_audit(self, *, retention: timedelta, limit: int) -> int:
+        assert retention == HALF_YEAR
+        return self._take("audit", limit)
 
     async def count_rows(self) -> dict[str, int]:
         return self.left
@@ -60,7 +66,12 @@ def sweeper(rows: Rows, clock: FakeClock, *, seed: int = 1) -> tuple[Retention, 
     observer = RecordingObserver()
     entropy = SeededEntropy(seed)
     return Retention(
-        store=rows, clock=clock, entropy=entropy, observer=observer, session_retention=MONTH
+        store=rows,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+        session_retention=MONTH,
+        audit_retention=HALF_YEAR,
     ), observer
 
 
@@ -75,20 +86,20 @@ async def run_for(clock: FakeClock, duration: timedelta) -> None:
 async def test_a_round_takes_everything_in_batches_with_the_writer_free_between_them() -> None:
     """No batch above the limit, a pause after each, and the round says what it removed."""
     clock = FakeClock()
-    rows = Rows(clock, sessions=2 * BATCH, codes=1, facts=BATCH + 7)
+    rows = Rows(clock, sessions=2 * BATCH, codes=1, facts=BATCH + 7, audit=3)
     retention, observer = sweeper(rows, clock)
     sweeping = asyncio.create_task(retention.sweep())
     while not sweeping.done():
         await clock.until_sleeping()
         clock.advance(PAUSE)
         await clock.sleep(timedelta(0))
-    assert await sweeping == Swept(sessions=2 * BATCH, login_codes=1, facts=BATCH + 7)
+    assert await sweeping == Swept(sessions=2 * BATCH, login_codes=1, facts=BATCH + 7, audit=3)
     assert set(rows.left.values()) == {0}
-    assert [kind for kind, _ in rows.log] == ["sessions"] * 3 + ["codes"] + ["facts"] * 2
+    assert [kind for kind, _ in rows.log] == ["sessions"] * 3 + ["codes"] + ["facts"] * 2 + ["audit"]
     times = [at for _, at in rows.log]
     assert all(later - earlier >= PAUSE.total_seconds() for earlier, later in pairwise(times))
     (event,) = observer.named("retention.swept")
-    assert dict(event.fields) == {"sessions": 2 * BATCH, "login_codes": 1, "facts": BATCH + 7}
+    assert dict(event.fields) == {"sessions": 2 * BATCH, "login_codes": 1, "facts": BATCH + 7, "audit": 3}
 
 
 async def test_a_slow_record_gets_longer_pauses() -> None:
@@ -109,8 +120,8 @@ async def test_a_round_that_found_nothing_says_nothing() -> None:
     clock = FakeClock()
     retention, observer = sweeper(Rows(clock), clock)
     sweeping = asyncio.create_task(retention.sweep())
-    await run_for(clock, 3 * PAUSE)
-    assert await sweeping == Swept(0, 0, 0)
+    await run_for(clock, 4 * PAUSE)
+    assert await sweeping == Swept(0, 0, 0, 0)
     assert observer.events == []
 
 
@@ -174,12 +185,13 @@ async def test_over_the_real_store_everything_old_goes_and_logins_go_on(core: Co
         entropy=core.entropy,
         observer=core.observer,
         session_retention=MONTH,
+        audit_retention=HALF_YEAR,
     )
     sweeping = asyncio.create_task(retention.sweep())
     while not sweeping.done():
         core.clock.advance(PAUSE)
         await core.clock.sleep(timedelta(0))
-    assert await sweeping == Swept(sessions=3, login_codes=3, facts=1)
+    assert await sweeping == Swept(sessions=3, login_codes=3, facts=1, audit=0)
     counted = await core.store.real.count_rows()
     assert (counted["sessions"], counted["login_codes"], counted["revocations"]) == (0, 0, 1)
     after = await core.login("alice")

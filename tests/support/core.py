@@ -17,6 +17,7 @@ from authsvc.keys import DirectoryKeys, MasterRing, generate_signing_key, write_
 from authsvc.ports import Rings, Sealer, Signer
 from authsvc.sandbox import SANDBOX_APPS, SandboxServer, World
 from authsvc.service.admission import Admission
+from authsvc.service.audit_refusals import Refusals
 from authsvc.service.buckets import Buckets, LocalLimits
 from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer
@@ -34,6 +35,7 @@ from authsvc.service.session_keys import SessionKeys
 from authsvc.service.sessions import Sessions
 from authsvc.service.subjects import Subjects
 from authsvc.service.tail import LogTail
+from authsvc.service.throttling import Throttling
 from authsvc.service.user_data import UserDataKeys
 from authsvc.service.verify import Demand, TokenVerifier, Verdict
 from authsvc.service.view import RevocationView
@@ -98,6 +100,7 @@ class Core:
     watches: Watches
     unbroken: Unbroken
     limiter: Limiter
+    refusals: Refusals
     admission: Admission
     audiences: frozenset[str] = field(default_factory=lambda: frozenset({D1, D2, D3}))
 
@@ -247,14 +250,16 @@ def assemble(
     # Wide: most tests stand still on the clock, where no bucket fills again.
     wide = LimitRules.default(**{name: Rate.parse(text).times(WIDE) for name, text in DEFAULT_RATES.items()})
     buckets = Buckets(clock)
+    throttling = Throttling(clock=clock, observer=observer)
     limiter = Limiter(
         rules=rules or wide,
         shared=LocalLimits(buckets),
         buckets=buckets,
         pepper=rings.blind_index.current,
         clock=clock,
-        observer=observer,
+        throttling=throttling,
     )
+    refusals = Refusals(trail=record, clock=clock, observer=observer)
     sealer = ring.sealer(entropy)
     view = RevocationView()
     keys = KeyDirectory(store=record, material=material, clock=clock, observer=observer, apps=apps, view=view)
@@ -268,6 +273,7 @@ def assemble(
     phones = Phones(
         subjects=subjects,
         people=record,
+        trail=record,
         wechat=wechat,
         sealer=sealer,
         index=BlindIndex(rings.blind_index),
@@ -299,6 +305,7 @@ def assemble(
         observer=observer,
         unbroken=unbroken,
         limiter=limiter,
+        refusals=refusals,
     )
     return Core(
         path=path,
@@ -335,6 +342,7 @@ def assemble(
             observer=observer,
             unbroken=unbroken,
             limiter=limiter,
+            refusals=refusals,
         ),
         revocations=Revocations(
             apps=apps,
@@ -346,9 +354,10 @@ def assemble(
             observer=observer,
             unbroken=unbroken,
             legacy=legacy,
+            refusals=refusals,
         ),
         sessions=Sessions(store=record, verifier=verifier, tail=tail),
-        user_data=UserDataKeys(subjects=subjects, decrypt=decrypt_user_data, clock=clock),
+        user_data=UserDataKeys(subjects=subjects, trail=record, decrypt=decrypt_user_data, clock=clock),
         phones=phones,
         people=people,
         personal_data=PersonalData(
@@ -374,7 +383,13 @@ def assemble(
         watches=Watches(log=record, tail=tail, clock=clock, observer=observer),
         unbroken=unbroken,
         limiter=limiter,
+        refusals=refusals,
         admission=Admission(
-            places=2000, late=timedelta(milliseconds=250), limiter=limiter, clock=clock, observer=observer
+            places=2000,
+            late=timedelta(milliseconds=250),
+            limiter=limiter,
+            throttling=throttling,
+            clock=clock,
+            observer=observer,
         ),
     )

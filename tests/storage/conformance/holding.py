@@ -9,7 +9,7 @@ from authsvc.domain.people import LinkVerdict
 from authsvc.ports import HeldMerge, Linking, Opened
 from authsvc.storage.schema import audit, merges, user_aliases, users
 from tests.storage.conformance.people import linking, strangers
-from tests.storage.conformance.world import APP, MINUTE, SIBLING, UNBOUND, World
+from tests.storage.conformance.world import APP, AUDITED, MINUTE, SIBLING, UNBOUND, World
 
 HOLDING = replace(APP, merge_policy=MergePolicy.HOLD)
 
@@ -35,7 +35,7 @@ class TestHolding:
         assert (pair.platform_group, pair.found_at) == (APP.platform_group, found_at)
         assert await world.reason(younger) is None
         assert world.backend.look(select(user_aliases)) == []
-        assert [row.event for row in world.backend.look(select(audit))] == ["user.merge_held"]
+        assert [row.event for row in world.backend.look(AUDITED)] == ["user.merge_held"]
 
     async def test_merging_settles_it(self, world: World) -> None:
         """An operator's merge, in whichever direction, takes the pair from the list and keeps its id."""
@@ -66,7 +66,7 @@ class TestHolding:
             told = await world.login("a", app=app, unionid="u")
             assert told.user.user_id == ids[0]
             assert linking(told).verdict is LinkVerdict.APART
-        assert [row.event for row in world.backend.look(select(audit).order_by(audit.c.event))] == [
+        assert [row.event for row in world.backend.look(AUDITED.order_by(audit.c.event))] == [
             "user.kept_apart",
             "user.merge_held",
         ]

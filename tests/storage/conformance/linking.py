@@ -9,9 +9,9 @@ from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.domain.users import Block
 from authsvc.ports import Linking, SessionQuery, UserIsBlocked
-from authsvc.storage.schema import audit, identities, unionids, user_aliases
+from authsvc.storage.schema import identities, unionids, user_aliases
 from tests.storage.conformance.people import linking, strangers
-from tests.storage.conformance.world import APP, DAY, MINUTE, SIBLING, UNBOUND, World
+from tests.storage.conformance.world import APP, AUDITED, DAY, MINUTE, SIBLING, UNBOUND, World
 
 
 class TestLinking:
@@ -152,7 +152,7 @@ class TestLinking:
         world.clock.advance(MINUTE)
         younger = await world.login("b", app=SIBLING, unionid="unionid-canary")
         await world.login("openid-canary", unionid="unionid-canary")
-        [row] = world.backend.look(select(audit))
+        [row] = world.backend.look(AUDITED)
         assert (row.event, row.by, row.user_id) == ("user.merged", "login", older.user.user_id)
         assert younger.user.user_id in row.details
         assert "canary" not in row.details

@@ -66,7 +66,7 @@ class TestLogins:
         await world.store.block_user(login.user.user_id, block=block)
         world.clock.advance(SECOND)
         attempt = await world.attempt(sealed=b"new")
-        assert attempt.value == UserIsBlocked()
+        assert attempt.value == UserIsBlocked(recorded=True)
         assert [row.session_id for row in world.backend.look(select(sessions.c.session_id))] == [login.id]
         assert [row.session_key for row in world.backend.look(select(identities.c.session_key))] == [b"new"]
 
@@ -83,7 +83,7 @@ class TestLogins:
         block = Block(reason="", by="op", at=world.now, until=world.now + HOUR)
         await world.store.block_user(login.user.user_id, block=block)
         world.clock.advance(HOUR - SECOND)
-        assert (await world.attempt()).value == UserIsBlocked()
+        assert (await world.attempt()).value == UserIsBlocked(recorded=True)
         world.clock.advance(SECOND)
         await world.login()
 

@@ -6,9 +6,9 @@ from authsvc.domain.revocations import FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.domain.users import Block
 from authsvc.ports import Merged, MergeProblem, MergeRefused, UserIsBlocked
-from authsvc.storage.schema import audit, unionids
+from authsvc.storage.schema import unionids
 from tests.storage.conformance.people import holdings, merge, split, user_of
-from tests.storage.conformance.world import MINUTE, STRANGER, World
+from tests.storage.conformance.world import AUDITED, MINUTE, STRANGER, World
 
 
 class TestMerges:
@@ -39,7 +39,7 @@ class TestMerges:
             again = await merge(world, survivor, moved)
             assert (again.user.user_id, again.merge_id, again.ended_sessions) == (one.user.user_id, "", 0)
         assert holdings(world) == before
-        assert len(world.backend.look(select(audit))) == 1
+        assert len(world.backend.look(AUDITED)) == 1
 
     async def test_nobody_is_merged_with_nobody_or_themselves(self, world: World) -> None:
         """Unknown ids are None; one id twice is refused."""
@@ -49,7 +49,7 @@ class TestMerges:
         written = await world.store.merge_users(mine, mine, by="op", reason="")
         assert written.value == MergeRefused(MergeProblem.SAME_USER)
         assert (await world.store.split_user("nobody", by="op", reason="")).value is None
-        assert world.backend.look(select(audit)) == []
+        assert world.backend.look(AUDITED) == []
 
     async def test_the_survivor_is_what_the_rule_says(self, world: World) -> None:
         """Roles of both, the survivor's external id, or the other's where it has none."""

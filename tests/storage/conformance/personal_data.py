@@ -25,7 +25,7 @@ from authsvc.storage.schema import (
     user_aliases,
     users,
 )
-from tests.storage.conformance.world import APP, MINUTE, SIBLING, UNBOUND, World
+from tests.storage.conformance.world import APP, AUDITED, MINUTE, SIBLING, UNBOUND, World
 
 OLD_RING = KeyRing(current_id=b"old1", keys={b"old1": b"o" * 32})
 RING = KeyRing(current_id=b"new2", keys={b"new2": b"n" * 32, b"old1": b"o" * 32})
@@ -294,7 +294,7 @@ class TestErasure:
     async def test_unknown(self, world: World) -> None:
         """Nobody there: nothing is written."""
         assert await self.erase(world, "nobody") is None
-        assert world.backend.look(select(audit)) == []
+        assert world.backend.look(AUDITED) == []
 
     async def test_the_export_tells_all(self, world: World) -> None:
         """Person, sessions of every former id, merges and the audit rows about them; no session key."""

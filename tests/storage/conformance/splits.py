@@ -9,7 +9,7 @@ from authsvc.domain.users import Block
 from authsvc.ports import MergeProblem, Split
 from authsvc.storage.schema import audit, merges, unionids
 from tests.storage.conformance.people import holdings, merge, refused, split, user_of
-from tests.storage.conformance.world import APP, DAY, MINUTE, SIBLING, STRANGER, UNBOUND, World
+from tests.storage.conformance.world import APP, AUDITED, DAY, MINUTE, SIBLING, STRANGER, UNBOUND, World
 
 
 class TestSplits:
@@ -166,14 +166,14 @@ class TestSplits:
         one, two = await world.login("a"), await world.login("b")
         await merge(world, one, two)
         await split(world, two)
-        before, trail = holdings(world), world.backend.look(select(audit))
+        before, trail = holdings(world), world.backend.look(AUDITED)
         assert (await split(world, two)).ended_sessions == 0
         written = await world.store.split_user(
             two.user.user_id, survivor_id=one.user.user_id, by="op", reason=""
         )
         assert isinstance(written.value, Split)
         assert holdings(world) == before
-        assert world.backend.look(select(audit)) == trail
+        assert world.backend.look(AUDITED) == trail
 
     async def test_everything_is_audited(self, world: World) -> None:
         """Who merged and who split, under the ids that then stand, with their reasons."""
@@ -181,9 +181,9 @@ class TestSplits:
         await merge(world, one, two)
         world.clock.advance(MINUTE)
         await split(world, two)
-        rows = world.backend.look(select(audit).order_by(audit.c.at))
+        rows = world.backend.look(AUDITED.order_by(audit.c.at))
         assert [(row.event, row.by, row.user_id) for row in rows] == [
             ("user.merged", "op", one.user.user_id),
             ("user.split", "op", two.user.user_id),
         ]
-        assert ["asked" in rows[0].details, "wrong" in rows[1].details] == [True, True]
+        assert ["asked" in rows[0].reason, "wrong" in rows[1].reason] == [True, True]

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import Row, Select
+from sqlalchemy import Row, Select, select
 
 from authsvc.domain.apps import App
 from authsvc.domain.ids import encode_id
@@ -14,6 +14,7 @@ from authsvc.domain.revocations import Fact
 from authsvc.domain.sessions import ClientInfo, EndReason, Session
 from authsvc.domain.users import User
 from authsvc.ports import Clock, Entropy, Opened, Opening, Rotation, RotationRefused, UserIsBlocked, Written
+from authsvc.storage.schema import audit
 from authsvc.storage.store import SqlStore
 from tests.fakes import FakeClock, SeededEntropy
 
@@ -27,6 +28,8 @@ SECOND = timedelta(seconds=1)
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
+# The audit trail without the logins that every case begins with.
+AUDITED = select(audit).where(audit.c.event != "session.opened")
 
 
 class Backend(Protocol):

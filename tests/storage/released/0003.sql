@@ -20,10 +20,10 @@ CREATE TABLE audit (
 	"by" VARCHAR(128) NOT NULL, 
 	event VARCHAR(64) NOT NULL, 
 	user_id VARCHAR(22) NOT NULL, 
-	details TEXT NOT NULL, app_id VARCHAR(64) DEFAULT '' NOT NULL, session_id VARCHAR(22) DEFAULT '' NOT NULL, ip VARCHAR(64) DEFAULT '' NOT NULL, trace_id VARCHAR(32) DEFAULT '' NOT NULL, batch BIGINT, 
+	details TEXT NOT NULL, app_id VARCHAR(64) DEFAULT '' NOT NULL, session_id VARCHAR(22) DEFAULT '' NOT NULL, ip VARCHAR(64) DEFAULT '' NOT NULL, request_id VARCHAR(64) DEFAULT '' NOT NULL, trace_id VARCHAR(32) DEFAULT '' NOT NULL, reason TEXT DEFAULT '' NOT NULL, salt BLOB, commitment BLOB, batch BIGINT, 
 	PRIMARY KEY (audit_id)
 );
-INSERT INTO "audit" VALUES('Hh4eHh4eHh4eHh4eHh4eHg',1767225600000002,'login','user.merged','FxcXFxcXFxcXFxcXFxcXFw','{"merge_id": "HR0dHR0dHR0dHR0dHR0dHQ"}','','','','',1);
+INSERT INTO "audit" VALUES('Hh4eHh4eHh4eHh4eHh4eHg',1767225600000002,'login','user.merged','FxcXFxcXFxcXFxcXFxcXFw','{"merge_id": "HR0dHR0dHR0dHR0dHR0dHQ"}','','','','','','',X'1E1E1E1E1E1E1E1E1E1E1E1E1E1E1E1E',NULL,1);
 CREATE TABLE audit_batches (
 	batch BIGINT NOT NULL, 
 	sealed_at BIGINT NOT NULL, 
@@ -181,10 +181,10 @@ CREATE TABLE signing_keys (
 	state VARCHAR(16) NOT NULL, 
 	created_at BIGINT NOT NULL, 
 	withdrawn_at BIGINT, 
-	withdrawn_by VARCHAR(128) DEFAULT '' NOT NULL, activate_at BIGINT, activated_at BIGINT, retired_at BIGINT, 
+	withdrawn_by VARCHAR(128) DEFAULT '' NOT NULL, published_at BIGINT, activate_at BIGINT, activated_at BIGINT, retired_at BIGINT, 
 	PRIMARY KEY (kid)
 );
-INSERT INTO "signing_keys" VALUES('kid-1','ES256','{"kty":"EC"}','active',1767225600000000,NULL,'',NULL,NULL,NULL);
+INSERT INTO "signing_keys" VALUES('kid-1','ES256','{"kty":"EC"}','active',1767225600000000,NULL,'',NULL,NULL,NULL,NULL);
 CREATE TABLE tombstones (
 	key_id BLOB NOT NULL, 
 	digest BLOB NOT NULL, 
@@ -247,5 +247,5 @@ CREATE INDEX no_merges_by_second ON no_merges (user_b);
 CREATE INDEX phones_by_number ON phones (blind_index);
 CREATE INDEX user_aliases_by_user ON user_aliases (user_id);
 CREATE INDEX service_keys_by_principal ON service_keys (principal);
-CREATE INDEX audit_by_batch ON audit (batch, audit_id);
+CREATE INDEX audit_by_batch ON audit (batch, at, audit_id);
 COMMIT;
