@@ -19,7 +19,7 @@ TYPE = "at+jwt"
 MAX_TOKEN_LENGTH = 8192
 ALGORITHMS = ("ES256", "EdDSA", "RS256")
 _FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit")
-_MAX_TIME = 2**53
+MAX_TIME = 2**53
 
 
 class InactiveReason(IntEnum):
@@ -152,7 +152,7 @@ def parse(token: str, *, known_headers: dict[str, Header]) -> ParsedToken | None
 
 def _parse_header(segment: str) -> Header | None:
     raw = decode_base64url(segment)
-    fields = None if raw is None else _json_object(raw)
+    fields = None if raw is None else read_json_object(raw)
     if fields is None or any(name in fields for name in _FORBIDDEN_HEADERS):
         return None
     try:
@@ -171,7 +171,7 @@ def parse_claims(payload: bytes) -> Claims | None:
     Stricter than RFC 7519 on purpose: integers are integers, names occur once, text is UTF-8 without BOM and free
     of lone surrogates (each of these is accepted by PyJWT and trips something behind it; pitfalls page, Tokens).
     """
-    fields = _json_object(payload)
+    fields = read_json_object(payload)
     if fields is None:
         return None
     try:
@@ -238,7 +238,13 @@ def judge_request(
     return None
 
 
-def _json_object(raw: bytes) -> dict[str, Any] | None:
+def read_json_object(raw: bytes) -> dict[str, Any] | None:
+    """
+    Return a JSON object in UTF-8 without BOM whose names occur once, at every depth; else None.
+
+    Also None for what CPython itself gives up on: integers of more than 4,300 digits (a ValueError) and nesting
+    beyond its recursion limit.
+    """
     if raw.startswith(b"\xef\xbb\xbf"):
         return None
     try:
@@ -291,7 +297,7 @@ def _audiences(value: object) -> tuple[str, ...]:
 
 
 def _instant(value: object) -> int:
-    if type(value) is not int or not 0 <= value < _MAX_TIME:
+    if type(value) is not int or not 0 <= value < MAX_TIME:
         raise ValueError("not a whole number of seconds")
     return value
 

@@ -92,11 +92,20 @@ def schemas() -> Json:
                     )
                 },
                 "code": _CODE,
+                "legacy_token": _text(
+                    both(
+                        "In the place of `code`: a token of the home-made service that the app is migrated from, "
+                        "exchanged once.",
+                        "代替 `code`：迁移前自建服务签发的令牌，每个只能换取一次会话。",
+                    ),
+                    "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.…",
+                ),
                 **_DEVICE,
                 "phone_code": _PHONE_CODE,
             },
-            required=["code"],
-        ),
+            required=[],
+        )
+        | {"oneOf": [{"required": ["code"]}, {"required": ["legacy_token"]}]},
         "LoginResponse": _object(
             {
                 "user_id": _IDS["user_id"],

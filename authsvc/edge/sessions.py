@@ -41,14 +41,18 @@ class Sessions:
     async def login(self, request: web.Request, correlation: Correlation) -> web.Response:
         """`POST /api/v1/login`."""
         content = await read_object(request, self._settings)
-        code = required_text(content, "code")
+        legacy_token = text_field(content, "legacy_token")
+        if legacy_token and text_field(content, "code"):
+            raise invalid_field("legacy_token", "is sent in the place of a code, not with one")
+        code = "" if legacy_token else required_text(content, "code")
         app_id = text_field(content, "app_id") or self._settings.default_app
         if not app_id:
             raise invalid_field("app_id", "is required")
         response = await self._backend.login(
             LoginRequest(
                 app_id=app_id,
-                mini_program_code=code,
+                mini_program_code=None if legacy_token else code,
+                legacy_token=legacy_token or None,
                 client=self._client(request, content),
                 phone_code=text_field(content, "phone_code"),
             ),

@@ -12,8 +12,9 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from authsvc.domain.blind_index import BlindIndex, Digest
+from authsvc.domain.legacy_token import LegacyHolder, LegacyQuery
 from authsvc.domain.users import User
-from authsvc.ports.outcomes import Written
+from authsvc.ports.outcomes import Opened, Opening, UserIsBlocked, Written
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +135,27 @@ class PersonalDataStore(Protocol):
 
     async def find_identities(self, user_id: str, *, app_id: str) -> Sequence[IdentityRecord]:
         """Return the user's identities in one app, the one that logged in last first; empty if there is none."""
+        ...
+
+    async def find_legacy_holder(self, query: LegacyQuery) -> LegacyHolder | None:
+        """
+        Return whom a legacy token names, from one snapshot that holds everything committed before the call.
+
+        None if the record has nobody of that name, or nobody with an identity in the app. Of several identities in
+        the app the one that logged in last is told.
+        """
+        ...
+
+    async def open_vouched_session(
+        self, opening: Opening, query: LegacyQuery
+    ) -> Written[Opened | UserIsBlocked | None]:
+        """
+        Record a login that a legacy token vouches for, as SessionStore.open_session does; nobody is made or linked.
+
+        The opening's openid must be known in the app; its session key and unionid are not looked at. The token is
+        judged once more while the user's row is held (domain.legacy_token.judge_holder): None, with nothing written,
+        if by then something stands against it.
+        """
         ...
 
     async def keep_session_key(

@@ -84,7 +84,7 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
             _WECHAT_DEADLINE,
             idempotent=False,
             oneof="credential",
-            cases=MappingProxyType({"mini_program_code": _roles(_EDGE)}),
+            cases=MappingProxyType({"mini_program_code": _roles(_EDGE), "legacy_token": _roles(_EDGE)}),
             cut_off=LoginCodeSpent,
             reach=Named("app_id"),
         ),

@@ -92,7 +92,7 @@ def _encode_active(claims: Claims) -> bytes:
             roles=claims.roles,
             audiences=claims.audiences,
             token_id=claims.token_id,
-            issued_at=Timestamp(seconds=claims.issued_at),
+            issued_at=Timestamp(seconds=claims.issued_at) if claims.issued_at else None,
             expires_at=Timestamp(seconds=claims.expires_at),
             previous_user_ids=claims.previous_user_ids,
             external_id=claims.external_id,

@@ -19,6 +19,7 @@ from authsvc.domain.principals import require_app
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Clock, VerificationKey
 from authsvc.service.keys import KeyDirectory
+from authsvc.service.legacy import LegacyRefusal, LegacyTokens
 from authsvc.service.tail import LogTail
 
 _LEEWAY_S = LEEWAY.total_seconds()
@@ -29,7 +30,8 @@ class VerifiedToken:
     """
     A token whose signature, type, issuer and lifetime hold: all that is remembered of it.
 
-    `wire` is the transport's own encoding of what it says, made once per token; the core never looks inside.
+    `wire` is the transport's own encoding of what it says, made once per token; the core never looks inside. `kid` is
+    empty for a legacy token, which no key of ours signed.
     """
 
     claims: Claims
@@ -77,6 +79,7 @@ class TokenVerifier:
         apps: AppRegistry,
         clock: Clock,
         issuer: str,
+        legacy: LegacyTokens | None = None,
         cache_size: int = 50_000,
     ) -> None:
         self._keys = keys
@@ -84,6 +87,7 @@ class TokenVerifier:
         self._view = tail.view
         self._clock = clock
         self._issuer = issuer
+        self._legacy = legacy
         self._cache_size = cache_size
         self._known: dict[bytes, VerifiedToken] = {}
         self._apps = apps
@@ -105,17 +109,21 @@ class TokenVerifier:
         Raises:
             NotFresh: cannot know, because this process is cut off from the log or *at_least* was not reached.
             CursorExpired: *at_least* is of another incarnation of the log.
-            StoreUnavailable: the token's key is unknown here and the store could not be asked.
+            StoreUnavailable: the token's key is unknown here, or it is a legacy token, and the store could not be
+                asked.
 
         """
         if at_least is not None:
             await self._tail.reach(at_least)
         believed = await self._believed(token, arrived_at=arrived_at)
+        if believed is _REFUSALS[InactiveReason.MALFORMED]:
+            # Ours are never taken for legacy tokens: those have no kid and no `at+jwt`, so they are no tokens of ours.
+            believed = await self._believe_legacy(token)
         return believed if isinstance(believed, Refusal) else self._judge_believed(believed, demand)
 
     async def require_active(self, token: str, demand: Demand, *, at_least: Cursor | None = None) -> Claims:
         """
-        Return the claims of an active token that names the subject of a call.
+        Return the claims of an active token of ours that names the subject of a call; a legacy token names none.
 
         Raises:
             TokenInvalid: it is not active; the reason stays here.
@@ -175,6 +183,15 @@ class TokenVerifier:
             leeway_s=_LEEWAY_S,
         )
         return VerifiedToken(claims, key.header.kid) if reason is None else _REFUSALS[reason]
+
+    async def _believe_legacy(self, token: str) -> VerifiedToken | Refusal:
+        """Judge what is none of our tokens. Nothing of it is remembered: see `service.legacy`."""
+        judged = None if self._legacy is None else await self._legacy.judge(token)
+        if judged is None:
+            return _REFUSALS[InactiveReason.MALFORMED]
+        if isinstance(judged, LegacyRefusal):
+            return Refusal(judged.reason, judged.end_reason)
+        return VerifiedToken(judged, kid="")
 
     async def _check_key(self, parsed: ParsedToken, *, arrived_at: float | None) -> VerificationKey | Refusal:
         if arrived_at is None:

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from authsvc.domain.blind_index import BlindIndex, Digest
+from authsvc.domain.legacy_token import LegacyHolder, LegacyQuery
 from authsvc.ports import (
     ByExternalId,
     ByIdentity,
@@ -13,14 +14,18 @@ from authsvc.ports import (
     IdentityRecord,
     ImportedUser,
     ImportOutcome,
+    Opened,
+    Opening,
     Person,
     Reseal,
     Resealed,
     ResealPhone,
+    UserIsBlocked,
     Written,
 )
-from authsvc.storage import erasure, finding, imports, phones, resealing, session_keys
+from authsvc.storage import erasure, finding, imports, legacy, logins, phones, resealing, session_keys
 from authsvc.storage.runner import Runner
+from authsvc.storage.tx import Shared
 
 
 class SqlPersonalDataStore:
@@ -39,6 +44,16 @@ class SqlPersonalDataStore:
     async def find_identities(self, user_id: str, *, app_id: str) -> Sequence[IdentityRecord]:
         """See ports.PersonalDataStore.find_identities."""
         return await self._runner.read(lambda view: finding.find_identities(view, user_id, app_id=app_id))
+
+    async def find_legacy_holder(self, query: LegacyQuery) -> LegacyHolder | None:
+        """See ports.PersonalDataStore.find_legacy_holder."""
+        return await self._runner.read(lambda view: legacy.find_holder(view, query))
+
+    async def open_vouched_session(
+        self, opening: Opening, query: LegacyQuery
+    ) -> Written[Opened | UserIsBlocked | None]:
+        """See ports.PersonalDataStore.open_vouched_session."""
+        return await self._runner.write(Shared(lambda tx: logins.open_vouched_session(tx, opening, query)))
 
     async def keep_session_key(
         self, *, app_id: str, openid: str, sealed: bytes, exchanged_at: datetime

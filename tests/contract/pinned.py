@@ -13,7 +13,8 @@ message ClientInfo { string ip = 1; string user_agent = 2; string device_id = 3;
 message TokenPair { string access_token = 1; Timestamp access_expires_at = 2; string refresh_token = 3;
   Timestamp refresh_expires_at = 4; Timestamp server_time = 5; }
 
-message LoginRequest { string app_id = 1; oneof credential { string mini_program_code = 2; } reserved 3 to 7;
+message LoginRequest { string app_id = 1; oneof credential { string mini_program_code = 2; string legacy_token = 3; }
+  reserved 4 to 7;
   ClientInfo client = 8; string phone_code = 9; }
 message LoginResponse { string user_id = 1; string session_id = 2; string openid = 3; optional string unionid = 4;
   TokenPair tokens = 5; bool is_new_user = 6; repeated string previous_user_ids = 7; optional string external_id = 8;

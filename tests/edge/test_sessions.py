@@ -162,3 +162,16 @@ async def test_a_hundred_parallel_requests_each_get_their_own_answer(world: Worl
     answers = await asyncio.gather(*(world.post(LOGIN, {"code": f"c{n}"}) for n in range(100)))
     assert [answer.json["openid"] for answer in answers] == [f"of-c{n}" for n in range(100)]
     assert len(world.peer.seen) == 100
+
+
+async def test_a_legacy_token_takes_the_place_of_a_code(world: World) -> None:
+    """It travels as its own credential, for the default app too; with a code beside it nothing is sent."""
+    answer = await world.post(LOGIN, {"legacy_token": "old.token.text", "code": None, "device_id": "dev"})
+    assert answer.status == 200
+    (request,) = world.peer.requests("Login")
+    assert (request.WhichOneof("credential"), request.legacy_token) == ("legacy_token", "old.token.text")
+    assert (request.app_id, request.client.device_id) == (APP, "dev")
+    for body in ({"legacy_token": "a", "code": "b"}, {"legacy_token": ""}, {"legacy_token": 1, "code": "c"}):
+        refused = await world.post(LOGIN, body)
+        assert (refused.status, refused.json["error"]["reason"]) == (400, "INVALID_FIELD")
+    assert len(world.peer.requests("Login")) == 1

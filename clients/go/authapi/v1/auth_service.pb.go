@@ -89,6 +89,7 @@ type LoginRequest struct {
 	// Types that are valid to be assigned to Credential:
 	//
 	//	*LoginRequest_MiniProgramCode
+	//	*LoginRequest_LegacyToken
 	Credential isLoginRequest_Credential `protobuf_oneof:"credential"`
 	// OPTIONAL. The device behind the request.
 	Client *ClientInfo `protobuf:"bytes,8,opt,name=client,proto3" json:"client,omitempty"`
@@ -151,6 +152,15 @@ func (x *LoginRequest) GetMiniProgramCode() string {
 	return ""
 }
 
+func (x *LoginRequest) GetLegacyToken() string {
+	if x != nil {
+		if x, ok := x.Credential.(*LoginRequest_LegacyToken); ok {
+			return x.LegacyToken
+		}
+	}
+	return ""
+}
+
 func (x *LoginRequest) GetClient() *ClientInfo {
 	if x != nil {
 		return x.Client
@@ -174,7 +184,15 @@ type LoginRequest_MiniProgramCode struct {
 	MiniProgramCode string `protobuf:"bytes,2,opt,name=mini_program_code,json=miniProgramCode,proto3,oneof"`
 }
 
+type LoginRequest_LegacyToken struct {
+	// A token of the home-made service that the app is migrated from, where the app is configured for it and until its
+	// legacy_until. Each is exchanged into a session once.
+	LegacyToken string `protobuf:"bytes,3,opt,name=legacy_token,json=legacyToken,proto3,oneof"`
+}
+
 func (*LoginRequest_MiniProgramCode) isLoginRequest_Credential() {}
+
+func (*LoginRequest_LegacyToken) isLoginRequest_Credential() {}
 
 // A new session and its tokens.
 type LoginResponse struct {
@@ -625,7 +643,7 @@ type Active struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// The user, the claim sub.
 	UserId string `protobuf:"bytes,1,opt,name=user_id,json=userId,proto3" json:"user_id,omitempty"`
-	// The session, the claim sid.
+	// The session, the claim sid. Empty for a token of a migrated home-made service: it has none.
 	SessionId string `protobuf:"bytes,2,opt,name=session_id,json=sessionId,proto3" json:"session_id,omitempty"`
 	// The app, the claim client_id.
 	AppId string `protobuf:"bytes,3,opt,name=app_id,json=appId,proto3" json:"app_id,omitempty"`
@@ -637,9 +655,9 @@ type Active struct {
 	Roles []string `protobuf:"bytes,6,rep,name=roles,proto3" json:"roles,omitempty"`
 	// All of the token's audiences.
 	Audiences []string `protobuf:"bytes,7,rep,name=audiences,proto3" json:"audiences,omitempty"`
-	// The token's id, the claim jti.
+	// The token's id, the claim jti. Empty for a token of a migrated home-made service.
 	TokenId string `protobuf:"bytes,8,opt,name=token_id,json=tokenId,proto3" json:"token_id,omitempty"`
-	// When the token was issued.
+	// When the token was issued. Absent where a token of a migrated home-made service does not say.
 	IssuedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=issued_at,json=issuedAt,proto3" json:"issued_at,omitempty"`
 	// When the token expires.
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
@@ -1094,7 +1112,8 @@ type isRevokeRequest_Target interface {
 }
 
 type RevokeRequest_AccessToken struct {
-	// The session of this access token; an expired one is enough.
+	// The session of this access token; an expired one is enough. A token of a migrated home-made service has no
+	// session: it dies itself, and was none of ended_sessions.
 	AccessToken string `protobuf:"bytes,1,opt,name=access_token,json=accessToken,proto3,oneof"`
 }
 
@@ -1198,15 +1217,16 @@ var File_authapi_v1_auth_service_proto protoreflect.FileDescriptor
 const file_authapi_v1_auth_service_proto_rawDesc = "" +
 	"\n" +
 	"\x1dauthapi/v1/auth_service.proto\x12\n" +
-	"authapi.v1\x1a\x1dauthapi/v1/error_reason.proto\x1a\x16authapi/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb6\x01\n" +
+	"authapi.v1\x1a\x1dauthapi/v1/error_reason.proto\x1a\x16authapi/v1/types.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x01\n" +
 	"\fLoginRequest\x12\x15\n" +
 	"\x06app_id\x18\x01 \x01(\tR\x05appId\x12,\n" +
-	"\x11mini_program_code\x18\x02 \x01(\tH\x00R\x0fminiProgramCode\x12.\n" +
+	"\x11mini_program_code\x18\x02 \x01(\tH\x00R\x0fminiProgramCode\x12#\n" +
+	"\flegacy_token\x18\x03 \x01(\tH\x00R\vlegacyToken\x12.\n" +
 	"\x06client\x18\b \x01(\v2\x16.authapi.v1.ClientInfoR\x06client\x12\x1d\n" +
 	"\n" +
 	"phone_code\x18\t \x01(\tR\tphoneCodeB\f\n" +
 	"\n" +
-	"credentialJ\x04\b\x03\x10\b\"\xae\x03\n" +
+	"credentialJ\x04\b\x04\x10\b\"\xae\x03\n" +
 	"\rLoginResponse\x12\x17\n" +
 	"\auser_id\x18\x01 \x01(\tR\x06userId\x12\x1d\n" +
 	"\n" +
@@ -1388,6 +1408,7 @@ func file_authapi_v1_auth_service_proto_init() {
 	file_authapi_v1_types_proto_init()
 	file_authapi_v1_auth_service_proto_msgTypes[0].OneofWrappers = []any{
 		(*LoginRequest_MiniProgramCode)(nil),
+		(*LoginRequest_LegacyToken)(nil),
 	}
 	file_authapi_v1_auth_service_proto_msgTypes[1].OneofWrappers = []any{}
 	file_authapi_v1_auth_service_proto_msgTypes[5].OneofWrappers = []any{

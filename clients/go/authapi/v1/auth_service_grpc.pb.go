@@ -42,6 +42,11 @@ type AuthServiceClient interface {
 	// WECHAT_UNAVAILABLE and STORE_UNAVAILABLE say that the code was not sent and may be tried again while it lives (5
 	// minutes). A phone_code that fails leaves the login standing (LoginResponse.phone_error).
 	//
+	// A legacy_token starts a session without asking WeChat, once per token; the client of a refused one calls wx.login
+	// and logs in with its code. LOGIN_CODE_INVALID: it is not of the app's configured legacy service, out of its time,
+	// revoked, or of nobody in the record; LOGIN_CODE_USED: exchanged before; LOGIN_CODE_SPENT: exchanged, and the
+	// outcome is lost.
+	//
 	// Callers: edge.
 	//
 	// Idempotent: no. It must not appear in any retry policy; concurrent calls with one code share one exchange within a
@@ -64,6 +69,12 @@ type AuthServiceClient interface {
 	RefreshToken(ctx context.Context, in *RefreshTokenRequest, opts ...grpc.CallOption) (*RefreshTokenResponse, error)
 	// Judges one access token and changes nothing. A bad token is OK with Inactive; an error means "could not decide"
 	// and is neither a yes nor a no.
+	//
+	// A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
+	// only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
+	// subject. It is USER_REVOKED or APP_REVOKED when that was revoked after the token was issued, SESSION_REVOKED when
+	// the token itself was, and USER_REVOKED also for a blocked user and when nobody in the record is meant. Each such
+	// verdict asks the store.
 	//
 	// Callers: edge, verifier, operator.
 	//
@@ -168,6 +179,11 @@ type AuthServiceServer interface {
 	// WECHAT_UNAVAILABLE and STORE_UNAVAILABLE say that the code was not sent and may be tried again while it lives (5
 	// minutes). A phone_code that fails leaves the login standing (LoginResponse.phone_error).
 	//
+	// A legacy_token starts a session without asking WeChat, once per token; the client of a refused one calls wx.login
+	// and logs in with its code. LOGIN_CODE_INVALID: it is not of the app's configured legacy service, out of its time,
+	// revoked, or of nobody in the record; LOGIN_CODE_USED: exchanged before; LOGIN_CODE_SPENT: exchanged, and the
+	// outcome is lost.
+	//
 	// Callers: edge.
 	//
 	// Idempotent: no. It must not appear in any retry policy; concurrent calls with one code share one exchange within a
@@ -190,6 +206,12 @@ type AuthServiceServer interface {
 	RefreshToken(context.Context, *RefreshTokenRequest) (*RefreshTokenResponse, error)
 	// Judges one access token and changes nothing. A bad token is OK with Inactive; an error means "could not decide"
 	// and is neither a yes nor a no.
+	//
+	// A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
+	// only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
+	// subject. It is USER_REVOKED or APP_REVOKED when that was revoked after the token was issued, SESSION_REVOKED when
+	// the token itself was, and USER_REVOKED also for a blocked user and when nobody in the record is meant. Each such
+	// verdict asks the store.
 	//
 	// Callers: edge, verifier, operator.
 	//

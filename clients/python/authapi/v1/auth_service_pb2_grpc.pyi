@@ -200,8 +200,9 @@ class AuthServiceStub(typing.Generic[_AuthServiceLoginType, _AuthServiceRefreshT
 
     A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
     only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
-    subject. It is USER_REVOKED when its user, or the token itself, was revoked after it was issued, when the user is
-    blocked, and when nobody in the record is meant. Each such verdict asks the store.
+    subject. It is USER_REVOKED or APP_REVOKED when that was revoked after the token was issued, SESSION_REVOKED when
+    the token itself was, and USER_REVOKED also for a blocked user and when nobody in the record is meant. Each such
+    verdict asks the store.
 
     Callers: edge, verifier, operator.
 
@@ -322,8 +323,9 @@ class AuthServiceServicer(metaclass=abc.ABCMeta):
 
         A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
         only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
-        subject. It is USER_REVOKED when its user, or the token itself, was revoked after it was issued, when the user is
-        blocked, and when nobody in the record is meant. Each such verdict asks the store.
+        subject. It is USER_REVOKED or APP_REVOKED when that was revoked after the token was issued, SESSION_REVOKED when
+        the token itself was, and USER_REVOKED also for a blocked user and when nobody in the record is meant. Each such
+        verdict asks the store.
 
         Callers: edge, verifier, operator.
 
