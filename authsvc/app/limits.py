@@ -9,6 +9,7 @@ from authsvc.ports.limits import Limits
 from authsvc.service.admission import Admission
 from authsvc.service.buckets import Buckets, LocalLimits
 from authsvc.service.limits import Limiter
+from authsvc.service.throttling import Throttling
 from authsvc.service.watch import WatchSettings
 
 # How long calls stand in the event loop's queue before that counts as overload.
@@ -43,18 +44,20 @@ async def open_limits(settings: Settings, *, secrets: Secrets, world: World) -> 
         )
         await redis.start()
         shared = redis
+    throttling = Throttling(clock=clock, observer=observer)
     limiter = Limiter(
         rules=settings.limit_rules(wide=wide),
         shared=shared,
         buckets=buckets,
         pepper=secrets.master.rings().blind_index.current,
         clock=clock,
-        observer=observer,
+        throttling=throttling,
     )
     admission = Admission(
         places=settings.count("calls_in_flight", wide=wide),
         late=_LATE,
         limiter=limiter,
+        throttling=throttling,
         clock=clock,
         observer=observer,
     )

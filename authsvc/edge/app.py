@@ -10,6 +10,8 @@ from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import Refused, from_call, from_verdict_call
 from authsvc.edge.judging import Judge, LocalJudge, RemoteJudge
 from authsvc.edge.jwks import Jwks
+from authsvc.edge.limits import ForgedTokens
+from authsvc.edge.origin import Origin
 from authsvc.edge.pages import Health, static_pages
 from authsvc.edge.routing import LEGACY_PATH, FromCall, Handler, Routing, refuse_http
 from authsvc.edge.sessions import Sessions
@@ -17,6 +19,7 @@ from authsvc.edge.settings import EdgeSettings
 from authsvc.edge.users import Users
 from authsvc.edge.verify import Verify
 from authsvc.ports import Clock, Entropy, Observer
+from authsvc.service.throttling import Throttling
 from authsvc.status import BY_REASON
 from authsvc_client import Verifier
 
@@ -70,6 +73,16 @@ def create_edge(
         "/readyz": (_GET, health.ready, from_call),
         **{path: (_GET, page, from_call) for path, page in static_pages().items()},
     }
+    if settings.forged_tokens is not None:
+        forged = ForgedTokens(
+            settings.forged_tokens,
+            origin=Origin(settings.trusted_proxies),
+            clock=clock,
+            throttling=Throttling(clock=clock, observer=observer),
+        )
+        for path in ("/api/v1/session", "/api/v1/verify"):
+            methods, handler, from_call_error = table[path]
+            table[path] = (methods, forged.around(handler), from_call_error)
     app = web.Application(client_max_size=settings.max_body)
     for path, (methods, handler, from_call_error) in table.items():
         surrounded = routing.route(path, methods, handler, from_call_error=from_call_error)

@@ -80,7 +80,7 @@ class Refused(Exception):
     `http`, `code` and `reason` differ from the row's where HTTP has a better word (405, 408, 413) or a newer server
     says something we have no row for. `retry_after` is in whole seconds; rows that ask to wait have at least 1.
     `fields` and `end_reason` go into the body, `headers` onto the reply; `legacy_text` is the text on the legacy
-    route where it is not the row's. `cause` is for our log only.
+    route where it is not the row's. `cause` is for our log only. `is_forgery`: what was presented is none of ours.
     """
 
     def __init__(
@@ -97,6 +97,7 @@ class Refused(Exception):
         close: bool = False,
         legacy_text: str = "",
         cause: str = "",
+        is_forgery: bool = False,
     ) -> None:
         super().__init__(row.reason)
         self.row = row
@@ -110,6 +111,7 @@ class Refused(Exception):
         self.close = close
         self.legacy_text = legacy_text
         self.cause = cause
+        self.is_forgery = is_forgery
 
 
 def invalid_field(field: str, description: str) -> Refused:
@@ -117,10 +119,10 @@ def invalid_field(field: str, description: str) -> Refused:
     return Refused(BY_REASON["INVALID_FIELD"], fields={field: description})
 
 
-def token_invalid(*, presented: bool = True) -> Refused:
+def token_invalid(*, presented: bool = True, is_forgery: bool = False) -> Refused:
     """Return the one answer for every kind of bad or missing access token (RFC 6750 section 3)."""
     challenge = 'Bearer error="invalid_token"' if presented else "Bearer"
-    return Refused(BY_REASON["TOKEN_INVALID"], headers={"WWW-Authenticate": challenge})
+    return Refused(BY_REASON["TOKEN_INVALID"], headers={"WWW-Authenticate": challenge}, is_forgery=is_forgery)
 
 
 def token_insufficient() -> Refused:

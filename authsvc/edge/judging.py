@@ -27,6 +27,15 @@ _INSUFFICIENT = frozenset(
         Reason.INACTIVE_REASON_MISSING_ROLE,
     }
 )
+# No token that we ever made is one of these; a key may just be long gone.
+_FORGED = frozenset(
+    {
+        Reason.INACTIVE_REASON_MALFORMED,
+        Reason.INACTIVE_REASON_WRONG_TYPE,
+        Reason.INACTIVE_REASON_BAD_SIGNATURE,
+        Reason.INACTIVE_REASON_WRONG_ISSUER,
+    }
+)
 
 
 class Judge(Protocol):
@@ -69,7 +78,7 @@ class RemoteJudge:
         if outcome == "active":
             return _read(response.active)
         if outcome == "inactive":
-            raise token_insufficient() if response.inactive.reason in _INSUFFICIENT else token_invalid()
+            raise _refusal(response.inactive.reason)
         raise Refused(BY_REASON["NOT_FRESH"], cause="the server answered without an outcome")
 
     async def reach(self, position: bytes) -> None:
@@ -101,7 +110,7 @@ class LocalJudge:
             if isinstance(verdict, Active):
                 return verdict
             if verdict.reason is not InactiveReason.WRONG_AUDIENCE:
-                refusal = token_insufficient() if verdict.is_insufficient else token_invalid()
+                refusal = _refusal(Reason.ValueType(verdict.reason.value))
                 break
         raise refusal
 
@@ -124,6 +133,10 @@ class LocalJudge:
                 retry_after=max(1, round(unknown.retry_after.total_seconds())),
                 cause=unknown.cause.value,
             ) from None
+
+
+def _refusal(reason: Reason.ValueType) -> Refused:
+    return token_insufficient() if reason in _INSUFFICIENT else token_invalid(is_forgery=reason in _FORGED)
 
 
 def _read(message: ActiveMessage) -> Active:

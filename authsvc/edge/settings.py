@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from ipaddress import ip_network
 
+from authsvc.domain.limits import Rate
+
 _ZERO = timedelta(0)
 
 
@@ -24,6 +26,7 @@ class EdgeSettings:
     its own idle connections earlier.
 
     `call_deadline` is for every gRPC call but Login, which has `login_deadline` because WeChat is behind it.
+    `forged_tokens` is how often one address may present access tokens that are none of ours; None: ever so often.
     `connect_deadline` is how long a login waits for a connection to the server before it says that nothing was sent.
 
     Raises ValueError, naming the field, for a value that cannot work.
@@ -45,6 +48,7 @@ class EdgeSettings:
     call_deadline: timedelta = timedelta(seconds=5)
     login_deadline: timedelta = timedelta(seconds=15)
     connect_deadline: timedelta = timedelta(seconds=1)
+    forged_tokens: Rate | None = None
 
     def __post_init__(self) -> None:
         if self.language not in {"zh", "en"}:

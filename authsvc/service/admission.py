@@ -14,6 +14,7 @@ from enum import IntEnum
 
 from authsvc.ports import Clock, Event, Observer
 from authsvc.service.limits import Limiter
+from authsvc.service.throttling import Throttling
 
 _WINDOW = timedelta(seconds=1)
 _PROBES = 10
@@ -63,12 +64,14 @@ class Admission:
         places: int,
         late: timedelta,
         limiter: Limiter,
+        throttling: Throttling,
         clock: Clock,
         observer: Observer,
     ) -> None:
         self._places = {priority: share * places for priority, share in _SHARES.items()}
         self._late_s = late.total_seconds()
         self._limiter = limiter
+        self._throttling = throttling
         self._clock = clock
         self._observer = observer
         self._in_flight = 0
@@ -97,7 +100,7 @@ class Admission:
 
         """
         if self._in_flight >= self._places[priority]:
-            self._limiter.refuse("overload.in_flight", timedelta(seconds=1))
+            self._throttling.refuse("overload.in_flight", timedelta(seconds=1))
         if self._pressure and priority in _FROM:
             self._relieve(priority)
         if priority not in _COUNTED_OTHERWISE:
@@ -126,7 +129,7 @@ class Admission:
         owed = self._debts[priority] + part
         if owed >= 1:
             self._debts[priority] = owed - 1
-            self._limiter.refuse("overload.queue", timedelta(seconds=2))
+            self._throttling.refuse("overload.queue", timedelta(seconds=2))
         self._debts[priority] = owed
 
     async def _watch(self) -> None:

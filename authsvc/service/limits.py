@@ -15,24 +15,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from types import MappingProxyType
-from typing import NoReturn
 
 from authsvc.domain.apps import App
-from authsvc.domain.errors import LoginCodeInvalid, LoginCodeUsed, RateLimited, UserBlocked
+from authsvc.domain.errors import LoginCodeInvalid, LoginCodeUsed, UserBlocked
 from authsvc.domain.limits import Rate, network_of
 from authsvc.domain.sessions import ClientInfo
-from authsvc.ports import Clock, Event, Observer
+from authsvc.ports import Clock
 from authsvc.ports.limits import Ask, Limit, Limits
 from authsvc.service.buckets import Buckets
+from authsvc.service.throttling import Throttling
 
 # What is the caller's doing. Our own and WeChat's failures say nothing of who asks.
 _FAILURES = (LoginCodeInvalid, LoginCodeUsed, UserBlocked)
 # How long a device is known to have logged in well: as long as a session may live without its user.
 _KNOWN = Limit("login.known_device", Rate(per_second=1 / (30 * 86400), burst=1))
-# A flood of refusals is counted one by one and told at most this often, per limit.
-_TOLD_EVERY = timedelta(seconds=10)
-_SHORTEST_WAIT = timedelta(seconds=1)
-_LONGEST_WAIT = timedelta(minutes=10)
 
 
 # What holds unless somebody says otherwise, as `Rate.parse` reads it.
@@ -85,7 +81,7 @@ class LimitRules:
 
 class Limiter:
     """
-    The rules in force. Every refusal is `RateLimited`, with a wait of 1 s to 10 min.
+    The rules in force. Every refusal is `RateLimited`, with a wait (see `throttling`).
 
     *pepper* is a key of this deployment: whoever reads the buckets learns no address and no device id.
     """
@@ -98,13 +94,13 @@ class Limiter:
         buckets: Buckets,
         pepper: bytes,
         clock: Clock,
-        observer: Observer,
+        throttling: Throttling,
     ) -> None:
         self._shared = shared
         self._buckets = buckets
         self._pepper = hashlib.blake2b(pepper, person=b"authsvc limits").digest()
         self._clock = clock
-        self._observer = observer
+        self._throttling = throttling
         self._rules = rules
         self._login_ip = Limit("login.ip", rules.login_ip)
         self._login_device = Limit("login.device", rules.login_device)
@@ -119,8 +115,6 @@ class Limiter:
         self._calls = Limit("principal.calls", rules.principal_calls)
         self._checks = Limit("principal.checks", rules.principal_checks)
         self._watches = Limit("principal.watches", rules.principal_watches)
-        self._untold: dict[str, int] = {}
-        self._told_at: dict[str, float] = {}
 
     async def admit_login(self, app: App, client: ClientInfo, *, code_hash: bytes) -> None:
         """
@@ -236,40 +230,15 @@ class Limiter:
         """
         self._take_here(self._watches, principal, now=self._clock.elapsed())
 
-    def refuse(self, limit: str, wait: timedelta) -> NoReturn:
-        """
-        Raise the refusal of *limit*, counted.
-
-        Raises:
-            RateLimited: always.
-
-        """
-        self._count(limit)
-        raise RateLimited(limit, retry_after=min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT))
-
     async def _take(self, asks: Sequence[Ask]) -> None:
         refusal = await self._shared.take(asks)
         if refusal is not None:
-            self.refuse(refusal.limit, refusal.wait)
+            self._throttling.refuse(refusal.limit, refusal.wait)
 
     def _take_here(self, limit: Limit, principal: str, *, now: float, cost: float = 1) -> None:
         wait = self._buckets.take_one(limit, principal, now=now, cost=cost)
         if wait:
-            self.refuse(limit.name, timedelta(seconds=wait))
-
-    def _count(self, limit: str) -> None:
-        """Count a refusal; tell of the first at once, of those behind it together."""
-        self._observer.event(Event("limits.refused", level="debug", fields={"limit": limit}))
-        untold = self._untold.get(limit, 0) + 1
-        now = self._clock.elapsed()
-        told_at = self._told_at.get(limit)
-        if told_at is None or now - told_at >= _TOLD_EVERY.total_seconds():
-            self._observer.event(
-                Event("limits.refusing", level="warning", fields={"limit": limit, "refused": untold})
-            )
-            self._told_at[limit] = now
-            untold = 0
-        self._untold[limit] = untold
+            self._throttling.refuse(limit.name, timedelta(seconds=wait))
 
     def _sender(self, app: App, client: ClientInfo, network: str) -> tuple[Limit, str] | None:
         """Return whose failures these are: a device's, else those of like clients behind one address."""

@@ -15,14 +15,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, TypeVar
 
 from authsvc.domain.cursors import Cursor
-from authsvc.domain.errors import AuthError, CursorExpired, NotFresh, RateLimited, WatcherTooSlow
+from authsvc.domain.errors import AuthError, CursorExpired, NotFresh, WatcherTooSlow
 from authsvc.domain.revocations import Fact
 from authsvc.ports import Clock, Event, Observer, RevocationLog
 from authsvc.service.snapshots import Snapshot, Snapshots, is_public
 from authsvc.service.tail import LogTail
+from authsvc.service.throttling import Throttling
 
 T = TypeVar("T")
 # Promised is a message at least once a second: the rest is for the way.
@@ -111,6 +112,7 @@ class Watches:
         self.clock = clock
         self.on_tick: list[Callable[[], None]] = []
         self._observer = observer
+        self._throttling = Throttling(clock=clock, observer=observer)
         self._watchers: set[_Watcher] = set()
         self._by_principal: Counter[str] = Counter()
         self._waiting: deque[asyncio.Future[None]] = deque()
@@ -143,9 +145,9 @@ class Watches:
 
         """
         if len(self._watchers) >= self.settings.watchers:
-            self._refuse("watchers")
+            self._throttling.refuse("watchers", self.settings.retry_after)
         if self._by_principal[principal] >= self.settings.per_principal:
-            self._refuse("principal.watchers")
+            self._throttling.refuse("principal.watchers", self.settings.retry_after)
         watcher = _Watcher(cut, principal=principal)
         self._watchers.add(watcher)
         self._by_principal[principal] += 1
@@ -163,10 +165,6 @@ class Watches:
         if not self._watchers and self._pump is not None:
             self._pump.cancel()
             self._pump = None
-
-    def _refuse(self, limit: str) -> NoReturn:
-        self._observer.event(Event("limits.refused", level="debug", fields={"limit": limit}))
-        raise RateLimited(limit, retry_after=self.settings.retry_after)
 
     def sending(self, watcher: _Watcher) -> None:
         """Note that a message is on its way to *watcher*."""

@@ -30,7 +30,8 @@ def test_a_rate_is_read_as_it_is_written(text: str, per_second: float, burst: in
     A count per unit, and what may come at once.
     """
     rate = Rate.parse(text)
-    assert (pytest.approx(per_second), burst) == (rate.per_second, rate.burst)
+    assert rate.per_second == pytest.approx(per_second)
+    assert rate.burst == burst
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -76,6 +77,11 @@ class RedisServer:
         """Let it go on."""
         assert self._process is not None
         os.kill(self._process.pid, signal.SIGCONT)
+
+    def lives(self) -> dict[str, timedelta]:
+        """What it remembers, and for how long; for ever is below zero."""
+        with Redis(port=self.port, decode_responses=True) as client:
+            return {str(key): timedelta(milliseconds=client.pttl(key)) for key in client.scan_iter()}
 
     def flush(self) -> None:
         """Make it forget everything, scripts included."""
