@@ -39,7 +39,8 @@ class Finding:
     "--wechat/--no-wechat", default=True, show_default=True, help="Try to connect to WeChat's hosts"
 )
 @click.option("--service/--no-service", default=True, show_default=True, help="Ask the running service")
-@settings_options("env", "signing_keys_dir", "apps_file", "default_app", "wechat_allow_hosts", "grpc_target",
+@settings_options(
+    "env", "signing_keys_dir", "apps_file", "default_app", "wechat_allow_hosts", "grpc_target",
     "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key", "grpc_server_name",
 )  # fmt: skip
 def command(*, wechat: bool, service: bool, **given: Any) -> None:
