@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 GEN_VENV := .venv-gen
+AUDIT_VENV := .venv-audit
 
 ##@ Use
 
@@ -46,6 +47,7 @@ lint: install ## Check formatting, lint rules and import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --recursive --configfile pyproject.toml authsvc clients/python/authsvc_client
 
 .PHONY: fmt
 fmt: install ## Format the code and apply safe lint fixes
@@ -79,14 +81,21 @@ check: lint types proto-lint gen-check test ## Everything that CI asks for
 bench: install ## Print one table of ratios measured side by side in one run
 	$(BIN)/python -m bench $(ARGS)
 
+.PHONY: audit
+audit: $(AUDIT_VENV)/.ready ## Look for known vulnerabilities and write the bill of materials (build/sbom.json)
+	mkdir -p build
+	$(AUDIT_VENV)/bin/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --of JSON -o build/sbom.json requirements.lock
+	$(AUDIT_VENV)/bin/python deploy/audit.py requirements.lock
+
 .PHONY: lock
 lock: ## Resolve the dependencies anew (needs uv on the PATH)
 	uv pip compile --quiet $(LOCK_FLAGS) pyproject.toml --extra postgres --extra redis --group build --output-file requirements.lock
 	uv pip compile --quiet $(LOCK_FLAGS) pyproject.toml --group dev --constraint requirements.lock --output-file requirements-dev.lock
+	uv pip compile --quiet $(LOCK_FLAGS) --group audit --output-file requirements-audit.lock
 
 .PHONY: clean
 clean: ## Remove the environments and caches (never .authsvc/, which is data)
-	rm -rf $(VENV) $(GEN_VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
+	rm -rf $(VENV) $(GEN_VENV) $(AUDIT_VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist
 
 LOCK_FLAGS := --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate --no-emit-package authsvc-client
 
@@ -102,4 +111,9 @@ $(VENV)/.runtime: requirements.lock pyproject.toml clients/python/pyproject.toml
 
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.runtime
 	$(PIP) install --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(AUDIT_VENV)/.ready: requirements-audit.lock
+	$(PYTHON) -m venv $(AUDIT_VENV)
+	$(AUDIT_VENV)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-audit.lock
 	@touch $@
