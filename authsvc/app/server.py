@@ -1,8 +1,8 @@
 """The gRPC server of a process, with everything behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 from authsvc.app.auditing import Auditing, CallsWithRefusals
@@ -36,11 +36,12 @@ _SKEW_LIMIT = timedelta(seconds=2)
 
 @dataclass(frozen=True, slots=True)
 class AppChanges:
-    """What an exchange of the apps did, by app id."""
+    """What an exchange of the apps did, by app id; `fields` names what is other than before of a changed app."""
 
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: tuple[str, ...]
+    fields: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 class AuthServer:
@@ -75,6 +76,7 @@ class AuthServer:
         self._tail: LogTail | None = None
         self._store: Store | None = None
         self._upkeep: KeyUpkeep | None = None
+        self._auditing: Auditing | None = None
         self._limits: ProcessLimits | None = None
         self._declared = declared
         self._callers: Callers | None = None
@@ -113,11 +115,27 @@ class AuthServer:
         self._registry.replace(_policies(apps))
         if self._wechat is not None:
             self._wechat.reconfigure({app.id: app.wechat() for app in apps})
+        changed = sorted(i for i in after.keys() & before.keys() if after[i] != before[i])
         return AppChanges(
             added=tuple(sorted(after.keys() - before.keys())),
             removed=tuple(sorted(before.keys() - after.keys())),
-            changed=tuple(sorted(i for i in after.keys() & before.keys() if after[i] != before[i])),
+            changed=tuple(changed),
+            fields={i: _differing(before[i], after[i]) for i in changed},
         )
+
+    async def tell_reload(self, changes: AppChanges, *, needs_restart: Sequence[str]) -> None:
+        """Write into the audit trail what an exchange of the apps changed, by name."""
+        if self._auditing is not None:
+            await self._auditing.tell_configuration(
+                "config.reloaded",
+                by="process",
+                names={
+                    "added": changes.added,
+                    "removed": changes.removed,
+                    "changed": [f"{i}.{name}" for i, names in changes.fields.items() for name in names],
+                    "needs_restart": needs_restart,
+                },
+            )
 
     @property
     def keys_address(self) -> str:
@@ -258,6 +276,10 @@ class AuthServer:
         observer.gauge("verified_tokens", lambda: float(verifier.cached))
         self._grpc, self._tail, self._store, self._wechat = server, tail, store, wechat
         self._upkeep, self._limits, self._callers = upkeep, limits, callers
+        self._auditing = auditing
+        await auditing.tell_configuration(
+            "config.loaded", by="process", names={"apps": sorted(self._configured)}
+        )
         return address
 
     def notices(self) -> dict[str, Probe]:
@@ -304,6 +326,11 @@ class AuthServer:
         if abs(ahead) > _SKEW_LIMIT:
             return f"this host's clock is {ahead.total_seconds():+.1f} s off the record's"
         return ""
+
+
+def _differing(before: ConfiguredApp, after: ConfiguredApp) -> tuple[str, ...]:
+    names = ConfiguredApp.model_fields
+    return tuple(name for name in names if getattr(before, name) != getattr(after, name))
 
 
 def _policies(apps: Sequence[ConfiguredApp]) -> dict[str, App]:

@@ -87,6 +87,7 @@ class AppsReload:
                 },
             )
         )
+        await self._server.tell_reload(changes, needs_restart=fresh.needs_restart)
 
     def _refuse(self, error: str) -> None:
         self._observer.event(Event("apps.not_reloaded", level="error", fields={"error": error}))

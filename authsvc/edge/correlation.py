@@ -14,7 +14,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """A request's id and trace context, and the gRPC metadata that carries both."""
+    """A request's id and trace context, and the gRPC metadata that carries both, and where the request came from."""
 
     request_id: str
     traceparent: str
@@ -26,9 +26,11 @@ class Correlation:
         return self.traceparent[3:35]
 
 
-def correlate(request: web.BaseRequest, entropy: Entropy) -> Correlation:
+def correlate(request: web.BaseRequest, entropy: Entropy, *, client_ip: str) -> Correlation:
     """
     Return the caller's own ids where they are safe to repeat, fresh ones otherwise.
+
+    The client's address goes along for the server's audit trail: not every request message has a place for it.
 
     A fresh trace context says "not sampled": sampling is decided by whoever traces, before a span exists.
     """
@@ -43,4 +45,9 @@ def correlate(request: web.BaseRequest, entropy: Entropy) -> Correlation:
             request_id = digits[:32]
         if not own_trace:
             traceparent = f"00-{digits[32:64]}-{digits[64:]}-00"
-    return Correlation(request_id, traceparent, (("x-request-id", request_id), ("traceparent", traceparent)))
+    metadata = (
+        ("x-request-id", request_id),
+        ("traceparent", traceparent),
+        ("x-client-ip", client_ip),
+    )
+    return Correlation(request_id, traceparent, metadata)

@@ -19,6 +19,7 @@ from authsvc.edge.connection import EdgeConnection
 from authsvc.edge.correlation import Correlation, correlate
 from authsvc.edge.failures import Refused, from_call, invalid_field
 from authsvc.edge.language import choose_language
+from authsvc.edge.origin import Origin
 from authsvc.edge.replies import error_reply, legacy_error_reply
 from authsvc.edge.settings import EdgeSettings
 from authsvc.ports import CallRecord, Clock, Entropy, Observer
@@ -39,6 +40,7 @@ class Routing:
         self._observer = observer
         self._clock = clock
         self._entropy = entropy
+        self._origin = Origin(settings.trusted_proxies)
 
     def route(
         self,
@@ -61,7 +63,7 @@ class Routing:
             guarded = connection if isinstance(connection, EdgeConnection) else None
             if guarded is not None:
                 guarded.request_began()
-            correlation = correlate(request, self._entropy)
+            correlation = correlate(request, self._entropy, client_ip=self._origin.client_ip(request))
             outcome = _ABANDONED
             try:
                 outcome = await self._answer(request, correlation, handler, from_call_error)
@@ -75,7 +77,7 @@ class Routing:
 
     def render(self, request: web.BaseRequest, status: int, headers: Mapping[str, str]) -> web.Response:
         """Return and report the error reply for a request that reached no handler at all."""
-        correlation = correlate(request, self._entropy)
+        correlation = correlate(request, self._entropy, client_ip=self._origin.client_ip(request))
         refused = refuse_http(status, headers=headers)
         outcome = self._refuse(request, correlation, refused)
         self._report(UNMATCHED, outcome, correlation, self._clock.elapsed())

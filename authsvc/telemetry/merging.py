@@ -19,6 +19,7 @@ _GAUGES: Mapping[str, Callable[[Iterable[float]], float]] = {
     "authsvc_calls_in_flight": sum,
     "authsvc_limits_shared": min,
     "authsvc_overload": max,
+    "authsvc_audit_unsealed_age_seconds": max,
     "authsvc_revocation_facts": max,
     "authsvc_revocation_age_seconds": max,
     "authsvc_revocation_position": min,
