@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 
 from authapi.v1 import auth_service_pb2 as pb
+from tests.e2e.key_load import published
 from tests.e2e.running import FREE_PORTS, PATIENCE_S, PYTHON, Running, bare_environment, command, dev, running
 from tests.e2e.running import wait_until as wait
 from tests.e2e.serving import SERVE_PORTS, Site, prepare, serve_with_edge, write_apps
@@ -113,12 +114,12 @@ def test_a_new_signing_key_is_published_without_a_restart(tmp_path: Path, wechat
     A key file that was added meanwhile is taken at SIGHUP: told by its id, in the published set, and nobody restarts.
     """
     with plain_server(tmp_path, wechat) as (process, service, site):
-        before = service.jwks_kids()
+        before = published(service.addresses["grpc"])
         done = command("keys", "generate", "--dir", str(site.folder / "keys"), cwd=site.folder)
         assert done.returncode == 0, done.stderr
         told = hang_up(process, until="keys.reread")
 
-        assert service.jwks_kids() == before | {told["added"]}
+        assert published(service.addresses["grpc"]) == before | {told["added"]}
         assert process.process.poll() is None
 
 
