@@ -160,6 +160,8 @@ class Stage:
             "AUTHSVC_DEFAULT_APP": APP,
             "AUTHSVC_OPS_PORT": "0",
             "AUTHSVC_LOG_FORMAT": "json",
+            # A few users on one address, as fast as they can.
+            "AUTHSVC_LIMITS_WIDE": "true",
         }
 
     def _service(self, name: str, *options: str, environment: dict[str, str] | None = None) -> Process:

@@ -17,7 +17,7 @@ from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, mak
     "env", "log_format", "log_level", "ready_file", "grpc_target", "default_app", "http_host", "http_port",
     "edge_audiences", "hard_bound", "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
     "http_certificate", "http_certificate_key", "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key",
-    "grpc_server_name",
+    "grpc_server_name", "limits_wide", "limit_forged_ip",
 )  # fmt: skip
 def command(*, tied: bool, **given: Any) -> None:
     """Run the HTTP edge: JSON for the mini-program in front, the gRPC contract behind; it holds no keys."""

@@ -16,6 +16,7 @@ from authsvc.cli.reloading import AppsReload, Fresh, Reading, differences, on_ha
 from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, make_world, run, settle
 from authsvc.cli.supervised import run_supervised
 from authsvc.ops import last_words
+from authsvc.service.limits import DEFAULT_RATES
 from authsvc.supervisor import RELOAD
 
 SERVER_OPTIONS = (
@@ -25,11 +26,12 @@ SERVER_OPTIONS = (
     "connection_age", "local_roles", "hard_bound", "token_cache_size", "ops_host", "ops_port",
     "database_notifications", "database_pool_size", "database_answer_within", "session_retention", "audit_retention",
     "authenticate", "principals_file", "grpc_certificate", "grpc_certificate_key", "grpc_client_ca", "grpc_keys_port",
+    "limits_wide", *(f"limit_{name}" for name in DEFAULT_RATES), "watchers", "watchers_per_principal", "calls_in_flight",
 )  # fmt: skip
 EDGE_OPTIONS = (
     "http_host", "http_port", "edge_audiences", "trusted_proxies", "language", "allow_plaintext",
     "http_certificate", "http_certificate_key", "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key",
-    "grpc_server_name",
+    "grpc_server_name", "limit_forged_ip",
 )  # fmt: skip
 
 

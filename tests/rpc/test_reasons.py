@@ -1,7 +1,7 @@
 """Every row of CONTRACT.md's table that these RPCs can produce, produced over gRPC."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,14 +12,15 @@ from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1 import error_reason_pb2, session_service_pb2, types_pb2, wechat_service_pb2
 from authapi.v1 import user_service_pb2 as users_pb
 from authsvc.domain.cursors import Cursor, seal_cursor
+from authsvc.domain.limits import Rate
 from authsvc.domain.login_code import hash_code
 from authsvc.domain.users import Block
 from tests.contract import pinned
 from tests.support.core import D1, D3, OFF
 from tests.support.server import CALLER, ROLES, Running, refused
 
-# Rows of capabilities that come later (own limits), and what tests of their own prove (slow watchers).
-NOT_YET_PRODUCED = {"RATE_LIMITED", "WATCHER_TOO_SLOW"}
+# What tests of their own prove: slow watchers.
+NOT_YET_PRODUCED = {"WATCHER_TOO_SLOW"}
 # No RPC says so, only HTTP: a good token that lacks what `/verify` asks for (tests/edge/test_verify.py).
 OF_THE_EDGE = {"TOKEN_INSUFFICIENT"}
 SECOND = timedelta(seconds=1)
@@ -127,6 +128,14 @@ def over(reason: str) -> Produce:
         return running.auth.RefreshToken(pb.RefreshTokenRequest(refresh_token=text))
 
     return produce
+
+
+async def too_often(running: Running) -> Awaitable[Any]:
+    core = running.core
+    rule = replace(core.limiter._rules, login_app=Rate(per_second=0.1, burst=1))
+    core.limiter._rules = rule
+    await core.login("alice")
+    return login(running, core.code("bob"))
 
 
 async def bad_subject(running: Running) -> Awaitable[Any]:
@@ -238,6 +247,7 @@ CASES = [
         Case("SESSION_ENDED", over(reason), {"end_reason": reason})
         for reason in ("LOGOUT", "EXPIRED", "REFRESH_STALE", "REFRESH_REUSE")
     ),
+    Case("RATE_LIMITED", too_often, retry=10 * SECOND),
     Case("TOKEN_INVALID", bad_subject),
     Case("TOKEN_INVALID", bad_wechat_subject),
     Case("PHONE_CODE_INVALID", anothers_phone),
