@@ -25,7 +25,7 @@ import java.util.Objects;
  */
 public final class AuthFilter implements Filter {
     /** The name of the request's attribute that holds the claims. */
-    public static final String CLAIMS = Claims.class.getName();
+    public static final String CLAIMS = "io.authsvc.client.Claims"; // a constant, so that annotations can name it
 
     private static final String RETRY_AFTER_SECONDS = "1";
 
