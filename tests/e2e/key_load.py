@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 import grpc
 import grpc.aio
@@ -18,6 +19,9 @@ from authapi.v1.key_service_pb2_grpc import KeyServiceStub
 from authsvc.system import SystemClock
 from authsvc_client import Active, Inactive, Settings, Verifier
 from tests.e2e.wire import D1, TIMEOUT_S, Service
+
+if TYPE_CHECKING:  # a name of the type stubs only
+    from authapi.v1.auth_service_pb2_grpc import AuthServiceAsyncStub
 
 _OPTIONS = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
 # Between two rounds of one client, so that all of them together leave the machine some air.
@@ -73,7 +77,7 @@ class Load:
         self.refreshing = False
         self._targets = targets
         self._connections = connections
-        self._stubs: list[tuple[str, AuthServiceStub]] = []
+        self._stubs: list[tuple[str, AuthServiceAsyncStub]] = []
         self._verifiers: list[tuple[str, Verifier]] = []
         self._stop = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -141,7 +145,7 @@ class Load:
                 await self._refresh(client, self._stubs[(turn + 1) % len(self._stubs)][1])
             await self.clock.sleep(_PAUSE)
 
-    async def _ask(self, door: tuple[str, AuthServiceStub], token: str, kid: str) -> str:
+    async def _ask(self, door: "tuple[str, AuthServiceAsyncStub]", token: str, kid: str) -> str:
         asked_at = self.clock.elapsed()
         try:
             response = await door[1].VerifyToken(
@@ -168,7 +172,7 @@ class Load:
         self.seen.append(Seen(asked_at, door[0], kid, outcome))
         return outcome
 
-    async def _refresh(self, client: Client, stub: AuthServiceStub) -> None:
+    async def _refresh(self, client: Client, stub: "AuthServiceAsyncStub") -> None:
         request = pb.RefreshTokenRequest(refresh_token=client.refresh)
         try:
             answer = await stub.RefreshToken(request, timeout=TIMEOUT_S)

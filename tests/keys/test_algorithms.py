@@ -1,6 +1,7 @@
 """Signatures and thumbprints, held against the RFCs' own examples and PyJWT."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import jwt
@@ -52,13 +53,14 @@ for _alg in ALGORITHMS:
 
 def record(key: PrivateKey, **changes: str) -> SigningKeyRecord:
     jwk = public_jwk(public_part(key))
-    fields = {
-        "kid": thumbprint(jwk),
-        "alg": algorithm_of(key),
-        "public_jwk": jwk,
-        "state": "active",
-    } | changes
-    return SigningKeyRecord(**fields, created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    made = SigningKeyRecord(
+        kid=thumbprint(jwk),
+        alg=algorithm_of(key),
+        public_jwk=jwk,
+        state="active",
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+    )
+    return replace(made, **changes)  # type: ignore[arg-type]  # texts of texts
 
 
 def signer(key: PrivateKey) -> PrivateHalf:
