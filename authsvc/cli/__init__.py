@@ -12,6 +12,7 @@ import click
 
 # Module and one line of help by name, so that `authsvc --help` imports none of them.
 _COMMANDS = {
+    "audit": ("audit", "Follow, verify or export the audit trail."),
     "backup": ("backup", "Copy the database while it is in use."),
     "config": ("config", "Check or print the configuration."),
     "db": ("db", "Look at the database, or mark it as restored."),

@@ -68,7 +68,8 @@ class TrailVerifier:
     """
     Takes batches in the order of their numbers, each with its rows, then `finish`; `findings` is the verdict.
 
-    *expired_before*: batches sealed earlier may have lost their rows to retention, and only the newest of those is
+    *start* is the first batch that is judged; one above 1 is believed to follow what its chain hash says, so its
+    checkpoint should be among those *kept*. *expired_before*: batches sealed earlier may have lost their rows to retention, and only the newest of those is
     then needed, as the anchor. *withdrawn* says when keys were withdrawn. *kept* are checkpoints from outside.
     """
 
@@ -76,6 +77,7 @@ class TrailVerifier:
     expired_before: datetime | None = None
     withdrawn: Mapping[str, datetime] = field(default_factory=dict)
     kept: Iterable[KeptCheckpoint] = ()
+    start: int = 1
     findings: list[Finding] = field(default_factory=list)
     batches: int = 0
     rows: int = 0
@@ -117,7 +119,7 @@ class TrailVerifier:
             since = min(row.at for row in late).isoformat()
             self._find(Defect.NOT_SEALED, 0, f"{len(late)} since {since}")
         end = self._last.batch if self._last is not None else 0
-        first = self.anchor or 1
+        first = max(self.anchor, self.start)
         for batch in sorted(self._kept):
             if batch > end:
                 self._find(Defect.TRUNCATED, batch, f"the trail ends with batch {end}")
@@ -143,7 +145,7 @@ class TrailVerifier:
             self.anchor = checkpoint.batch
             if checkpoint.batch != 1:
                 # The batches before are gone. Retention leaves the newest that it emptied, an expired one.
-                if not expired:
+                if checkpoint.batch != self.start and not expired:
                     self._find(Defect.BATCH_MISSING, checkpoint.batch - 1, "and all before")
                 return
             previous = GENESIS
