@@ -1,7 +1,9 @@
 """The guard of an aiohttp application. The one module here that needs aiohttp (`authsvc-client[aiohttp]`)."""
 
 import functools
+import warnings
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
@@ -21,7 +23,7 @@ from authsvc_client.surface import TokenVerifier
 from authsvc_client.verdicts import Active
 
 REQUEST_KEY: Final = "authsvc"
-_VERIFIER: Final = "authsvc.verifier"
+_verifier: ContextVar[TokenVerifier] = ContextVar("authsvc_verifier")
 _NO_ROUTES: Mapping[str, Require] = MappingProxyType({})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -52,8 +54,7 @@ def auth_middleware(
 
     @web.middleware
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
-        request[_VERIFIER] = verifier
-        before = set_current(None)
+        before, verifier_before = set_current(None), _verifier.set(verifier)
         try:
             needs = paths.needs(request.path)
             if needs is not None:
@@ -68,6 +69,7 @@ def auth_middleware(
             return web.Response(status=status, headers=headers, body=body)
         finally:
             reset_current(before)
+            _verifier.reset(verifier_before)
 
     return guard
 
@@ -92,7 +94,7 @@ def requires(
             request: web.Request = _request_of(first, rest)
             active: Active | None = request.get(REQUEST_KEY)
             if active is None:
-                await _admit(request, request[_VERIFIER], needs)
+                await _admit(request, _verifier.get(), needs)
             else:
                 demand_more(active, needs)
             return await handler(first, *rest)
@@ -104,9 +106,23 @@ def requires(
 
 async def _admit(request: web.Request, verifier: TokenVerifier, needs: Require) -> Active:
     _, active = await admit(verifier, request.headers.getall("Authorization", ()), needs)
-    request[REQUEST_KEY] = active
+    _put(request, active)
     set_current(active)
     return active
+
+
+def _put(request: web.Request, active: Active) -> None:
+    # aiohttp recommends keys of its own class, once per name; a plain name is what applications can write down.
+    if _put_before:
+        request[REQUEST_KEY] = active
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        request[REQUEST_KEY] = active
+    _put_before.append(True)
+
+
+_put_before: list[bool] = []
 
 
 def _request_of(first: Any, rest: tuple[Any, ...]) -> web.Request:

@@ -11,7 +11,7 @@ from authapi import v1 as pb
 from authsvc_client._clock import Clock, SystemClock
 from authsvc_client.blocking_coalescing import BlockingCoalescer
 from authsvc_client.connection import MetadataSource, Stubs, blocking_channel, metadata_of
-from authsvc_client.errors import failure_of
+from authsvc_client.errors import LibraryError, failure_of
 
 _VERIFY_WITHIN = timedelta(seconds=10)
 
@@ -39,6 +39,7 @@ class SyncAuthClient:
             raise ValueError("batches must be positive")
         channel = blocking_channel(target, credentials) if isinstance(target, str) else target
         self._own_channel = channel if isinstance(target, str) else None
+        self._is_closed = False
         self._metadata = metadata
         self._stubs = Stubs(channel)
         self._checks = BlockingCoalescer(
@@ -47,6 +48,7 @@ class SyncAuthClient:
 
     def close(self) -> None:
         """End all calls; who waits for one gets LibraryError CANCELLED. Idempotent, and final."""
+        self._is_closed = True
         if self._own_channel is not None:
             self._own_channel.close()
 
@@ -273,3 +275,7 @@ class SyncAuthClient:
             return method(request, timeout=timeout_s, metadata=metadata_of(self._metadata))
         except grpc.RpcError as error:
             raise failure_of(error) from None
+        except ValueError:
+            if self._is_closed:  # what gRPC says of a closed channel
+                raise LibraryError(grpc.StatusCode.CANCELLED) from None
+            raise

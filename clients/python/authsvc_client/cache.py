@@ -13,6 +13,10 @@ from authsvc_client.revocations import VerifiedToken
 # Measured with tracemalloc on CPython 3.11 (tests/client/test_cache.py holds it): the objects of an entry, without
 # the letters of its texts.
 _ENTRY_BYTES = 1500
+# The tokens of the moment are found by their text, which spares the digest: to hash a text costs Python less. There
+# are few of them, so that what is held here, and told from no bound but this one, stays below 3 MB.
+_AT_HAND = 1024
+_AT_HAND_LENGTH = 2048
 
 
 class TokenCache:
@@ -23,6 +27,7 @@ class TokenCache:
         self._bytes = 0
         self._known: dict[bytes, tuple[VerifiedToken, int]] = {}
         self._changing = threading.Lock()
+        self._at_hand: dict[str, VerifiedToken] = {}
 
     def __len__(self) -> int:
         """Return how many tokens are remembered."""
@@ -32,6 +37,17 @@ class TokenCache:
     def bytes_used(self) -> int:
         """The memory the remembered tokens are reckoned to take."""
         return self._bytes
+
+    def at_hand(self, text: str) -> VerifiedToken | None:
+        """Return the token of exactly this text, if it is one of the few that were used just now."""
+        return self._at_hand.get(text)
+
+    def keep_at_hand(self, text: str, token: VerifiedToken) -> None:
+        """Have a verified token at hand for its next use."""
+        if self._max_bytes and len(text) <= _AT_HAND_LENGTH:
+            if len(self._at_hand) >= _AT_HAND:
+                self._at_hand = {}
+            self._at_hand[text] = token
 
     def get(self, digest: bytes) -> VerifiedToken | None:
         """Return the token with this SHA-256."""
@@ -52,11 +68,13 @@ class TokenCache:
 
     def forget(self, digest: bytes) -> None:
         """Forget a token that will never be good again."""
+        self._at_hand = {}
         with self._changing:
             self._forget([digest])
 
     def sweep(self, *, expired_at: float) -> None:
         """Forget the tokens whose `exp` is not after *expired_at* (seconds since 1970)."""
+        self._at_hand = {}
         with self._changing:
             self._forget(
                 [

@@ -27,9 +27,9 @@ from authsvc_client.judgement import (
     judge_demand,
 )
 from authsvc_client.keys import KeySource
-from authsvc_client.revocations import RevocationView
+from authsvc_client.revocations import RevocationView, VerifiedToken
 from authsvc_client.settings import LEEWAY_S, Settings
-from authsvc_client.signatures import NO_KEYS
+from authsvc_client.signatures import NO_KEYS, KeySet
 from authsvc_client.verdicts import CannotKnow, Cause, Inactive, Verdict
 from authsvc_client.watching import Watcher
 
@@ -53,6 +53,7 @@ class Engine:
             fetch=lambda: calls.get_jwks(timeout_s=fetch_timeout_s), clock=clock, hooks=hooks
         )
         self._audience = audience
+        self._plain = Demand(audience)
         self._clock = clock
         self._hooks = hooks
         self._watcher = Watcher(
@@ -79,6 +80,8 @@ class Engine:
 
     def demand(self, audience: str | None, scopes: Iterable[str], roles: Iterable[str]) -> Demand:
         """Return what a call asks for."""
+        if audience is None and scopes == () and roles == ():
+            return self._plain
         return Demand(audience or self._audience, tuple(scopes), tuple(roles))
 
     def start(self) -> None:
@@ -108,21 +111,14 @@ class Engine:
         """Judge by what is known here; a Cause where that does not do. Waits for nothing."""
         if not self._tasks:
             return Cause.CLOSED
-        raw = ascii_of(token)
-        if raw is None:
-            return MALFORMED
         keys, now_s = self.keys.current or NO_KEYS, self._clock.now_s()
-        digest = hashlib.sha256(raw).digest()
-        known = self.cache.get(digest)
+        known = self.cache.at_hand(token)
         if known is None:
-            judged = believe(raw, keys=keys, view=self.view, now_s=now_s)
-            if isinstance(judged, Inactive):
-                return Cause.UNKNOWN_KEY if judged is UNKNOWN_KEY else judged
-            known = judged
-            self.cache.put(digest, known, length=len(raw))
-            dead = self.view.death_of(known)
-        else:
-            dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
+            found = self._find(token, keys, now_s)
+            if not isinstance(found, VerifiedToken):
+                return found
+            known = found
+        dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
         if dead is not None:
             return dead
         # From here on the verdict rests on nothing having been revoked meanwhile.
@@ -132,6 +128,22 @@ class Engine:
             if self.view.has_unknown:
                 return Cause.UNKNOWN_FACT
         return judge_demand(known.active, demand)
+
+    def _find(self, token: str, keys: KeySet, now_s: float) -> VerifiedToken | Inactive | Cause:
+        """Return a token as it was verified before, or verify it now."""
+        raw = ascii_of(token)
+        if raw is None:
+            return MALFORMED
+        digest = hashlib.sha256(raw).digest()
+        known = self.cache.get(digest)
+        if known is None:
+            judged = believe(raw, keys=keys, view=self.view, now_s=now_s)
+            if isinstance(judged, Inactive):
+                return Cause.UNKNOWN_KEY if judged is UNKNOWN_KEY else judged
+            self.cache.put(digest, judged, length=len(raw))
+            return judged
+        self.cache.keep_at_hand(token, known)
+        return known
 
     async def verify(self, token: str, demand: Demand) -> Verdict:
         """

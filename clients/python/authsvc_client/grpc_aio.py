@@ -17,7 +17,7 @@ from authsvc_client.requiring import (
     UNKNOWABLE,
     Refused,
     Require,
-    admit,
+    bearer_of,
     judge_again,
     match_methods,
     set_current,
@@ -79,9 +79,8 @@ class AuthInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         # Judged here and not in a wrapper of the handler: the handler runs in this task, sees what is set here, and
         # costs nothing more.
         try:
-            token, active = await admit(
-                self._verifier, authorizations(handler_call_details.invocation_metadata), require
-            )
+            token = bearer_of(authorizations(handler_call_details.invocation_metadata))
+            active = await judge_again(self._verifier, token, require)
         except Refused as refused:
             handler = await continuation(handler_call_details)
             return None if handler is None else _refusing(handler, refused)

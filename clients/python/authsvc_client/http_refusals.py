@@ -119,10 +119,7 @@ def _choose(accept: str) -> str:
 
 
 def _weight(parameters: list[str]) -> float:
-    if not parameters:
-        return 1.0
-    name, _, number = parameters[0].strip().partition("=")
+    name, _, number = ";".join(parameters).strip().partition("=")
     if name.strip().lower() != "q":
         return 1.0
-    number = number.strip()
-    return float(number) if re.fullmatch(r"0(\.\d{0,3})?|1(\.0{0,3})?", number) else 0.0
+    return float(number) if re.fullmatch(r"\s*(0(\.\d*)?|1(\.0*)?|\.\d+)\s*", number) else 0.0
