@@ -45,20 +45,18 @@ def command() -> None:
     """Follow, verify or export the audit trail of the database."""
 
 
-class _Since(click.ParamType):
-    name = "INSTANT|DURATION"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        text = str(value)
-        try:
-            if text[-1:] in _UNITS and text[:-1].isdigit():
-                return SystemClock().now() - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
-            instant = datetime.fromisoformat(text)
-        except (ValueError, OverflowError):
-            self.fail(
-                "is neither an instant (2026-01-31T12:00:00Z) nor a duration (90s, 15m, 6h, 7d)", param, ctx
-            )
-        return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+def _since(ctx: click.Context, param: click.Parameter, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        if text[-1:] in _UNITS and text[:-1].isdigit():
+            return SystemClock().now() - timedelta(**{_UNITS[text[-1]]: int(text[:-1])})
+        instant = datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise click.BadParameter(
+            "is neither an instant (2026-01-31T12:00:00Z) nor a duration (90s, 15m, 6h, 7d)", ctx, param
+        ) from None
+    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
 
 
 @command.command("tail")
@@ -67,7 +65,12 @@ class _Since(click.ParamType):
 @click.option("--user", default="", help="Only rows about this user, by any of their ids")
 @click.option("--event", default="", help="Only this event; `user.*` means all that begin so")
 @click.option("--by", default="", help="Only what this caller did")
-@click.option("--since", type=_Since(), default=None, help="Only rows from then on, all of them")
+@click.option(
+    "--since",
+    metavar="INSTANT|DURATION",
+    callback=_since,
+    help="Only rows from then on, all of them: an instant (UTC unless it says otherwise) or 15m, 6h, 7d",
+)
 @settings_options("env")
 def tail(
     *, follow: bool, lines: int, user: str, event: str, by: str, since: datetime | None, **given: Any
