@@ -128,7 +128,7 @@ def withdraw(*, kid: str, yes: bool, stop_issuing: bool, **given: Any) -> None:
         _lives(_with_store(settings, lambda store: store.list_signing_keys())), kid, stop_issuing=stop_issuing
     )
     if not yes:
-        click.confirm(f"Withdraw the {found.state} key {kid} for ever?", abort=True)
+        click.confirm(f"Withdraw the {found.state} key {kid} for ever?", abort=True, err=True)
 
     async def act(store: Store) -> tuple[int, Sequence[SigningKeyRecord]]:
         written = await store.write_key_withdrawal(kid, by=_operator())

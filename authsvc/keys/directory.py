@@ -122,10 +122,10 @@ class DirectoryKeys:
         read_at = text_read_at or datetime.fromtimestamp(0, tz=UTC)
         blocks = _BLOCK.findall(text.encode())
         if text.strip() and not blocks:
-            source.complaints.append("the text: holds no PEM block")
+            source.complaints.append("signing_keys: holds no PEM block")
         for number, block in enumerate(blocks):
             created_at = read_at + timedelta(microseconds=number)
-            source.take(block, name=f"key {number + 1} of the text", created_at=created_at)
+            source.take(block, name=f"signing_keys, key {number + 1}", created_at=created_at)
         source.fixed = tuple(source.found.values())
         source.read_files()
         return source.keys()

@@ -207,7 +207,7 @@ def test_the_environments_keys_need_no_directory(tmp_path: Path) -> None:
     assert [record.alg for record in keys.local_keys()] == ["ES256", "EdDSA"]
     assert [record.created_at for record in keys.local_keys()] == [NOON, NOON + timedelta(microseconds=1)]
     write_new(tmp_path, second, created_at=NOON)
-    with pytest.raises(KeyProblem, match="the same key as key 2 of the text"):
+    with pytest.raises(KeyProblem, match="the same key as signing_keys, key 2"):
         DirectoryKeys.load(tmp_path, text=(first + second).decode())
     with pytest.raises(KeyProblem, match="holds no PEM block"):
         DirectoryKeys.load(None, text="canary")
