@@ -73,7 +73,10 @@ class Greeter {
     };
     server.addService({ greet: method("Greet", false), follow: method("Follow", true) }, {
       greet: (call: object, callback: (error: null, answer: string) => void) => callback(null, greeting(call)),
-      follow: (call: NodeJS.WritableStream) => call.end(greeting(call)),
+      follow: (call: NodeJS.WritableStream) => {
+        call.write(greeting(call));
+        call.end();
+      },
     });
     const port = await new Promise<number>((resolve, reject) => {
       server.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, bound) => (error ? reject(error) : resolve(bound)));
@@ -97,6 +100,7 @@ class Greeter {
       const call = this.#client.makeServerStreamRequest("/greeter.v1.Greeter/Follow", Buffer.from, String, "hi", metadataOf(authorization));
       call.on("data", resolve);
       call.on("error", resolve);
+      call.on("end", () => resolve("nothing"));
     });
   }
 }
