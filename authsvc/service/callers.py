@@ -71,6 +71,16 @@ class CallerDirectory:
         self._declared = tuple(declared)
         self._rebuild()
 
+    @property
+    def declared(self) -> Sequence[Declared]:
+        """What `declare` was last given."""
+        return self._declared
+
+    @property
+    def key_ids(self) -> frozenset[str]:
+        """The ids of the keys that prove something now."""
+        return frozenset(self._keys)
+
     def by_key(self, text: str) -> Principal:
         """
         Return whose service key this is.

@@ -1,71 +1,17 @@
 """The policy table against the contract, and every RPC called as every kind of caller."""
 
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import grpc
 import pytest
-from google.protobuf.descriptor import ServiceDescriptor
-from google.protobuf.message import Message
-from google.protobuf.message_factory import GetMessageClass
 
-from authapi.v1 import (
-    auth_service_pb2,
-    key_service_pb2,
-    revocation_service_pb2,
-    session_service_pb2,
-    user_service_pb2,
-    wechat_service_pb2,
-)
 from authsvc.domain.principals import Role
 from authsvc.rpc import health, reflection
 from authsvc.rpc.policy import POLICIES
 from tests.contract import pinned
+from tests.rpc.matrix import CALLS, GARBAGE, SERVICES, may_call
 from tests.support.server import CALLER, ROLES, Running, refused
-
-FILES = (
-    auth_service_pb2,
-    session_service_pb2,
-    key_service_pb2,
-    revocation_service_pb2,
-    wechat_service_pb2,
-    user_service_pb2,
-)
-SERVICES: list[ServiceDescriptor] = [
-    service for file in FILES for service in file.DESCRIPTOR.services_by_name.values()
-]
-# What is refused for its caller must be so whatever the request.
-GARBAGE = b"\xff\xff\xff\xff"
-
-
-def calls() -> Iterator[tuple[str, str, str, Message]]:
-    """Every RPC of the contract, once for each case of its oneof: path, name, case, smallest request."""
-    for service in SERVICES:
-        for method in service.methods:
-            request = GetMessageClass(method.input_type)
-            path = f"/{service.full_name}/{method.name}"
-            oneofs = [oneof for oneof in method.input_type.oneofs if not oneof.name.startswith("_")]
-            if not oneofs:
-                yield path, method.name, "", request()
-            for oneof in oneofs:
-                for field in oneof.fields:
-                    made = request()
-                    if field.message_type is None:
-                        setattr(made, field.name, "x")
-                    else:
-                        getattr(made, field.name).SetInParent()
-                    yield path, method.name, field.name, made
-
-
-CALLS = list(calls())
-
-
-def may_call(role: str, name: str, case: str) -> bool:
-    """What CONTRACT.md and the comments say, independently of the table."""
-    if role not in pinned.CALLERS[name]:
-        return False
-    return role != "edge" or not case or case in pinned.EDGE_CASES.get(name, {case})
 
 
 def test_every_rpc_of_the_contract_has_a_row() -> None:

@@ -136,7 +136,7 @@ class Core:
 
     async def judge(self, token: str, *audiences: str, **demand: tuple[str, ...]) -> Verdict:
         """The verdict on a token, by default for whichever app it is of."""
-        return await self.verifier.judge(token, Demand(frozenset(audiences) or self.audiences, **demand))
+        return await self.verifier.judge(token, Demand(frozenset(audiences) or self.audiences, **demand))  # type: ignore[arg-type]
 
     async def polled(self) -> None:
         """Return when the tail knows all that is durable now."""
