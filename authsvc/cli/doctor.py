@@ -14,6 +14,7 @@ import grpc
 from grpc_health.v1 import health_pb2
 
 from authsvc.app.channels import Credentials
+from authsvc.cli import key_life
 from authsvc.cli.calling import channel
 from authsvc.cli.material import configured_apps, configured_database, configured_secrets
 from authsvc.cli.options import Misconfigured, read_settings, settings_options
@@ -56,7 +57,10 @@ def _examine(settings: Settings, *, wechat: bool, service: bool) -> Iterator[Fin
     yield _judged("keys", lambda: configured_secrets(settings), "present and readable")
     apps: list[ConfiguredApp] = []
     yield _judged("apps", lambda: apps.extend(configured_apps(settings)), "well-formed")
-    yield _database(settings)
+    database = _database(settings)
+    yield database
+    if database.well:
+        yield _signing_keys(settings)
     if wechat:
         for url in sorted({url for app in apps for url in app.wechat().urls[:1]}):
             yield asyncio.run(_wechat(url))
@@ -80,6 +84,14 @@ def _database(settings: Settings) -> Finding:
     except (SchemaNotCurrent, StoreUnavailable, ValueError) as error:
         return Finding("database", False, str(error))
     return Finding("database", True, "schema is current")
+
+
+def _signing_keys(settings: Settings) -> Finding:
+    try:
+        lack = key_life.wants(settings)
+    except click.ClickException as problem:
+        return Finding("signing keys", False, problem.message)
+    return Finding("signing keys", not lack, lack or "one signs, and one is prepared to follow")
 
 
 async def _wechat(url: str) -> Finding:

@@ -143,6 +143,32 @@ def withdraw(*, kid: str, yes: bool, stop_issuing: bool, **given: Any) -> None:
     )
 
 
+def wants(settings: Settings) -> str:
+    """
+    Return what the record's signing keys lack, for `doctor`; nothing if all is well, or no server ever started there.
+
+    Raises:
+        click.ClickException: the record cannot be read.
+
+    """
+    lives = _lives(_with_store(settings, lambda store: store.list_signing_keys()))
+    held = _held_here(settings)
+    standing, follows = active(lives), successor(lives)
+    if not lives:
+        return ""
+    if standing is None:
+        return "no key is active: logins and refreshes are refused; make one with `authsvc keys generate`"
+    if held is not None and standing.kid not in held:
+        return f"the active key {standing.kid} is not among those configured here: this machine verifies and does not issue"
+    if follows is None:
+        return "no key is prepared to follow the active one: make one with `authsvc keys generate`"
+    if held is not None and follows.kid not in held:
+        return (
+            f"the next key {follows.kid} is not among those configured here: copy its file before you rotate"
+        )
+    return ""
+
+
 def _find(lives: Sequence[KeyLife], kid: str, *, stop_issuing: bool) -> KeyLife:
     found = next((life for life in lives if life.kid == kid), None)
     if found is None:

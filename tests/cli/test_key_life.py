@@ -194,3 +194,27 @@ def test_keys_of_the_environment_need_no_directory(site: Site, run: Run) -> None
     assert broken.exit_code == 78
     assert "signing_keys" in broken.stderr
     assert "canary" not in broken.output
+
+
+def finding(site: Site, run: Run) -> str:
+    """What doctor says of the signing keys."""
+    said = run("doctor", "--no-wechat", "--no-service", **site.env).stdout.splitlines()
+    (line,) = [line for line in said if " signing keys: " in line]
+    return line
+
+
+def test_doctor_tells_what_is_missing_before_it_hurts(site: Site, run: Run) -> None:
+    """
+    A next key that is not here, none at all, an active key that is not here, none active: each by its own sentence.
+    """
+    assert finding(site, run).startswith("ok ")
+    newest = max((site.folder / "keys").iterdir())
+    newest.rename(site.folder / "away.pem")
+    assert finding(site, run).startswith("BAD ")
+    assert "copy its file" in finding(site, run)
+    site.keys("rotate", "--now", "--held-elsewhere")
+    assert "does not issue" in finding(site, run)
+    (site.folder / "away.pem").rename(newest)
+    assert "no key is prepared" in finding(site, run)
+    site.keys("withdraw", site.kids[1], "--yes", "--stop-issuing")
+    assert "no key is active" in finding(site, run)
