@@ -18,7 +18,8 @@ from authsvc.domain.ids import decode_base64url, encode_base64url
 TYPE = "at+jwt"
 MAX_TOKEN_LENGTH = 8192
 ALGORITHMS = ("ES256", "EdDSA", "RS256")
-_FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit")
+# Beside those of CONTRACT.md `b64` (RFC 7797): without `crit` it is an error or ignored, depending on who reads.
+_FORBIDDEN_HEADERS = ("jku", "x5u", "jwk", "crit", "b64")
 MAX_TIME = 2**53
 
 

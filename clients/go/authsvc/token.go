@@ -135,7 +135,7 @@ func parseHeader(segment string) (header, bool) {
 		member := &members[i]
 		ok := true
 		switch member.name {
-		case "jku", "x5u", "jwk", "crit":
+		case "jku", "x5u", "jwk", "crit", "b64":
 			return parsed, false
 		case "kid":
 			parsed.kid, ok = member.value.plainText()

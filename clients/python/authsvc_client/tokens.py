@@ -23,7 +23,7 @@ _LAST_LETTERS = (_ALPHABET, b"", _ALPHABET[::16], _ALPHABET[::4])
 _HEX = "0123456789abcdef"
 # As _TO_STANDARD, and what only the standard alphabet has becomes a byte that it refuses.
 _TO_STRICT = bytes.maketrans(b"-_+/=", b"+/!!!")
-_FORBIDDEN_HEADERS = frozenset({"jku", "x5u", "jwk", "crit"})
+_FORBIDDEN_HEADERS = frozenset({"jku", "x5u", "jwk", "crit", "b64"})
 
 
 class Header(NamedTuple):

@@ -9,7 +9,7 @@ export const MAX_TOKEN_LENGTH = 8192;
 const MAX_INSTANT = 2 ** 53;
 const SHAPE = /^[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*\.[A-Za-z0-9_-]*$/;
 const POSITION = /^[0-9a-f]{16}$/;
-const FORBIDDEN_HEADERS = ["jku", "x5u", "jwk", "crit"];
+const FORBIDDEN_HEADERS = ["jku", "x5u", "jwk", "crit", "b64"];
 
 /** The part of a JOSE header that decides anything. */
 export interface Header {

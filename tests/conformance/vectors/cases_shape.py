@@ -126,6 +126,7 @@ def headers() -> Iterator[TokenCase]:
         "jwk": ("jwk with the true key", header(EC, jwk=EC.jwk)),
         "crit": ("crit", header(EC, crit=["exp"])),
         "crit-empty": ("an empty crit", header(EC, crit=[])),
+        "b64": ("b64 without crit: half of the world ignores it", header(EC, b64=True)),
         "jku-null": ("jku null is still a jku", header(EC, jku=None)),
         "typ-number": ("a typ that is a number", header(EC, typ=1)),
         "typ-null": ("typ null", header(EC, typ=None)),

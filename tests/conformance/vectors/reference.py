@@ -33,6 +33,7 @@ from authsvc.service.tail import LogTail
 from authsvc.service.verify import Demand, Refusal, TokenVerifier, VerifiedToken
 from authsvc.service.view import RevocationView
 from tests.conformance.vectors.wire import facts_of, position_of
+from tests.fakes import RecordingObserver
 
 Json = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -135,6 +136,10 @@ class Reference:
             store=cast(KeyStore, self.source),
             material=cast(KeyMaterial, self.source),
             clock=cast(Clock, self.clock),
+            observer=RecordingObserver(),
+            apps=AppRegistry({}),
+            # Withdrawals are judged by the view that the stream fills; the directory's own stays empty.
+            view=RevocationView(),
         )
         self._pending: RevocationView | None = None
         self._confirmed_ms: int | None = None

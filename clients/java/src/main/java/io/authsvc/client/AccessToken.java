@@ -20,7 +20,7 @@ record AccessToken(Header header, Claims claims, String signed, byte[] signature
     static final int MAX_LENGTH = 8192;
     static final long LEEWAY_SECONDS = 5;
     private static final long MAX_INSTANT = 1L << 53;
-    private static final List<String> FORBIDDEN = List.of("jku", "x5u", "jwk", "crit");
+    private static final List<String> FORBIDDEN = List.of("jku", "x5u", "jwk", "crit", "b64");
 
     /** The part of a JOSE header that decides anything. */
     record Header(String kid, String alg, String typ) {
