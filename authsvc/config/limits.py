@@ -87,7 +87,7 @@ class LimitSection(Section):
     watchers: Count = Field(5000, description="Streams of revocations that one process serves at once")
     watchers_per_principal: Count = Field(2000, description="Of these, streams of one principal")
     calls_in_flight: Count = Field(
-        2000, description="Unary calls that one process works on at once; logins take half of them at most"
+        1000, description="Unary calls that one process works on at once; logins take half of them at most"
     )
 
     def limit_rules(self, *, wide: bool) -> LimitRules:
