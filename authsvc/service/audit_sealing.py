@@ -7,17 +7,25 @@ what an external log store proves truncation with: who can write to the database
 
 import asyncio
 from datetime import timedelta
+from typing import Protocol
 
 from authsvc.domain.audit import GENESIS, Checkpoint, chain, hash_rows, microseconds, signing_input
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.ports import AuditTrail, Clock, Entropy, Event, Observer, Signer, Unsealed
-from authsvc.service.keys import KeyDirectory
 
 INTERVAL = timedelta(seconds=10)
 # Beyond the longest transaction (storage.postgres: five seconds of idling are cut, each call is answered within less).
 GRACE = timedelta(seconds=10)
 # Rows per batch: one UPDATE holds a single writer for some milliseconds.
 BATCH_ROWS = 500
+
+
+class ActiveSigner(Protocol):
+    """Whoever knows the active signing key: service.keys.KeyDirectory."""
+
+    async def active_signer(self) -> Signer:
+        """Return its private half, or raise StoreUnavailable where it is not held."""
+        ...
 
 
 class AuditSealer:
@@ -28,7 +36,7 @@ class AuditSealer:
     """
 
     def __init__(
-        self, *, trail: AuditTrail, keys: KeyDirectory, clock: Clock, entropy: Entropy, observer: Observer
+        self, *, trail: AuditTrail, keys: ActiveSigner, clock: Clock, entropy: Entropy, observer: Observer
     ) -> None:
         self._trail = trail
         self._keys = keys

@@ -6,6 +6,8 @@ nothing else of it.
 """
 
 from tests.storage.conformance.apps import TestAppEndings
+from tests.storage.conformance.auditing import TestAuditReading, TestAuditRows, TestAuditTogether
+from tests.storage.conformance.callers import TestCallers
 from tests.storage.conformance.codes import TestLoginCodes
 from tests.storage.conformance.decisions import TestDecisions
 from tests.storage.conformance.delivery import TestDelivery
@@ -33,12 +35,19 @@ from tests.storage.conformance.retention import (
     TestCounting,
     TestSessionRetention,
 )
+from tests.storage.conformance.sealing import TestAuditErasure, TestAuditRetention, TestSealing
 from tests.storage.conformance.signing_keys import TestSigningKeys
 from tests.storage.conformance.splits import TestSplits
 from tests.storage.conformance.users import TestUserEndings
 
 __all__ = [
     "TestAppEndings",
+    "TestAuditErasure",
+    "TestAuditReading",
+    "TestAuditRetention",
+    "TestAuditRows",
+    "TestAuditTogether",
+    "TestCallers",
     "TestCodeRetention",
     "TestCompaction",
     "TestCounting",
@@ -61,6 +70,7 @@ __all__ = [
     "TestRaces",
     "TestRefreshes",
     "TestResealing",
+    "TestSealing",
     "TestSessionEndings",
     "TestSessionRetention",
     "TestSigningKeys",
