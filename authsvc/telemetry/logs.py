@@ -7,6 +7,7 @@ Which calls get a line is decided in `observer`.
 
 import io
 import logging
+import re
 import sys
 import threading
 from collections.abc import MutableMapping
@@ -146,8 +147,16 @@ class _Pipeline:
 _LEVEL_OF_METHOD = {"exception": "error", "warn": "warning", "fatal": "critical"}
 
 
+# JSON allows them as they are; readers of lines end a line at some, and terminals obey others. Each is inside a string,
+# where an escape means the same.
+_UNRULY = re.compile("[\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+
+
 def _json_line(line: dict[str, Any]) -> bytes:
-    return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    written = orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
+    if written.isascii() and b"\x7f" not in written:
+        return written
+    return _UNRULY.sub(lambda found: f"\\u{ord(found[0]):04x}", written.decode()).encode()
 
 
 def _human_line(line: dict[str, Any]) -> bytes:
