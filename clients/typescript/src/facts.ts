@@ -2,19 +2,11 @@
 import { hash } from "node:crypto";
 
 import { decodeBase64url } from "./base64url.js";
-import { ID_BYTES, isUseful, joined, Packed, wordAt, type Fact, type Run } from "./packed.js";
-
-/** An id, as a map's key and as four numbers, most significant first. */
-export interface Id {
-  /** 16 characters, one for each byte. */
-  readonly key: string;
-  readonly words: Uint32Array;
-}
+import { ID_BYTES, isUseful, joined, Packed, wordAt, type Fact, type Id, type Run } from "./packed.js";
 
 export function idOf(bytes: Uint8Array): Id {
-  const words = new Uint32Array(4);
-  for (let i = 0; i < 4; i++) words[i] = wordAt(bytes, i * 4);
-  return { key: Buffer.from(bytes.buffer, bytes.byteOffset, ID_BYTES).toString("latin1"), words };
+  const key = Buffer.from(bytes.buffer, bytes.byteOffset, ID_BYTES).toString("latin1");
+  return { key, a: wordAt(bytes, 0) | 0, b: wordAt(bytes, 4) | 0, c: wordAt(bytes, 8) | 0, d: wordAt(bytes, 12) | 0 };
 }
 
 /** The id behind a claim sid; undefined if it is not the one spelling of any, and then no fact names it. */
@@ -57,14 +49,14 @@ export class Facts {
 
   /** The reason a session died for, 0 where none is told; undefined: it lives. */
   reasonOf(id: Id): number | undefined {
-    const at = this.#base.find(id.words);
+    const at = this.#base.find(id);
     if (at >= 0) return this.#base.reasons[at]; // the first fact's reason stands
     return this.#recent.size === 0 ? undefined : this.#recent.get(id.key)?.reason;
   }
 
   /** The reason of the fact that reaches furthest, if it reaches above a position. */
   reasonAbove(id: Id, position: bigint): number | undefined {
-    const at = this.#base.find(id.words);
+    const at = this.#base.find(id);
     const old = at < 0 ? undefined : this.#base.at(at);
     const recent = this.#recent.get(id.key);
     const furthest = old !== undefined && recent !== undefined ? joined(old, recent, true) : (old ?? recent);

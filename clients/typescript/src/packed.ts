@@ -5,6 +5,17 @@ import { FOREVER } from "./instants.js";
 
 export const ID_BYTES = 16;
 
+/** An id, as a map's key and as four words, most significant first. */
+export interface Id {
+  /** 16 characters, one for each byte. */
+  readonly key: string;
+  /** Signed, so that V8 keeps them within the object. */
+  readonly a: number;
+  readonly b: number;
+  readonly c: number;
+  readonly d: number;
+}
+
 /** One entry. */
 export interface Fact {
   /** SessionEndReason. */
@@ -89,13 +100,16 @@ export class Packed {
   }
 
   /** Where an id stands, -1 where it does not. */
-  find(id: Uint32Array): number {
-    const first = id[0]!;
-    let low = this.#starts[first >>> 16]!;
-    let high = this.#starts[(first >>> 16) + 1]!;
+  find(id: Id): number {
+    const words = this.words;
+    const prefix = id.a >>> 16;
+    let low = this.#starts[prefix]!;
+    let high = this.#starts[prefix + 1]!;
     while (low < high) {
       const middle = (low + high) >>> 1;
-      const order = this.#compare(middle, id, 0);
+      const at = middle * 4;
+      const order =
+        words[at]! - (id.a >>> 0) || words[at + 1]! - (id.b >>> 0) || words[at + 2]! - (id.c >>> 0) || words[at + 3]! - (id.d >>> 0);
       if (order === 0) return middle;
       if (order < 0) low = middle + 1;
       else high = middle;

@@ -1,26 +1,33 @@
 import type { PackedSessions, Revocation } from "./authapi/v1/revocation_service_pb.js";
-import { Facts, idOf, sessionId, userId, type Id } from "./facts.js";
+import { Facts, idOf, sessionId, userId } from "./facts.js";
 import { endOfUse } from "./instants.js";
-import { ID_BYTES, type Fact, type Run } from "./packed.js";
+import { ID_BYTES, type Fact, type Id, type Run } from "./packed.js";
 import { revoked, type Claims, type Inactive } from "./verdict.js";
 
 /** What of a token a revocation can name. */
-export interface Targets {
+export class Targets {
   readonly session: Id | undefined;
-  readonly user: Id;
-  readonly userInApp: Id;
   readonly appId: string;
   readonly position: bigint;
-}
+  readonly #userId: string;
+  #user: Id | undefined;
+  #userInApp: Id | undefined;
 
-export function targetsOf(claims: Claims): Targets {
-  return {
-    session: sessionId(claims.sessionId),
-    user: userId(claims.userId, ""),
-    userInApp: userId(claims.userId, claims.appId),
-    appId: claims.appId,
-    position: claims.position,
-  };
+  constructor(claims: Claims) {
+    this.session = sessionId(claims.sessionId);
+    this.appId = claims.appId;
+    this.position = claims.position;
+    this.#userId = claims.userId;
+  }
+
+  /** Hashes, made when they are first needed: there may be no facts about users. */
+  get user(): Id {
+    return (this.#user ??= userId(this.#userId, ""));
+  }
+
+  get userInApp(): Id {
+    return (this.#userInApp ??= userId(this.#userId, this.appId));
+  }
 }
 
 interface AppFact {

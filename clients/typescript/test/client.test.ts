@@ -1,12 +1,12 @@
 /** AuthClient against a real gRPC server. */
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
 import { test, type TestContext } from "node:test";
 
 import { status, type ServiceError } from "@grpc/grpc-js";
 
 import { AuthClient, SERVICE_CONFIG } from "../src/index.js";
 import { eventually, serve, type ScriptedServer } from "./support/server.js";
-import { existsSync, readFileSync } from "node:fs";
 
 function connect(t: TestContext, server: ScriptedServer): AuthClient {
   const client = new AuthClient(server.address);
@@ -79,6 +79,10 @@ test("a call can be cancelled or bounded by its caller, and a closed client answ
   client.close();
   await assert.rejects(waiting, (error: ServiceError) => error.code === status.CANCELLED);
   await assert.rejects(client.auth.verifyToken({ accessToken: "t" }));
+});
+
+test("the lock names no registry", () => {
+  assert.doesNotMatch(readFileSync(new URL("../../package-lock.json", import.meta.url), "utf8"), /"resolved"/);
 });
 
 test("the service config is the shipped one", { skip: shipped() === undefined && "SKIPPED, NOT PASSED: clients/service_config.json is not beside this package" }, () => {
