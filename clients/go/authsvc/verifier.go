@@ -296,6 +296,10 @@ func (v *Verifier) followRevocations(ctx context.Context, client authapiv1.Revoc
 		select {
 		case came := <-stream:
 			switch {
+			// A machine that slept while this message waited here: the next ones may have waited below, and look new.
+			case came.message != nil && clock.Elapsed()-follower.looked > tickGap:
+				follower.leave(clock.Elapsed())
+				drop(errSilent)
 			case came.message == nil:
 				follower.ended(came.at, came.err)
 				drop(came.err)
@@ -305,7 +309,9 @@ func (v *Verifier) followRevocations(ctx context.Context, client authapiv1.Revoc
 			default:
 				v.notify()
 			}
-			follower.looked = clock.Elapsed() // a large snapshot takes its time, and that is no sleep
+			if came.message.GetSnapshotPart() != nil {
+				follower.looked = clock.Elapsed() // a large snapshot takes its time, and that is no sleep
+			}
 		case <-passed:
 		case <-ctx.Done():
 		}
