@@ -7,8 +7,10 @@ a token was well made, never a verdict.
 
 import threading
 from itertools import islice
+from typing import NamedTuple
 
 from authsvc_client.revocations import VerifiedToken
+from authsvc_client.signatures import KeySet
 
 # Measured with tracemalloc on CPython 3.11 (tests/client/test_cache.py holds it): the objects of an entry, without
 # the letters of its texts.
@@ -19,6 +21,21 @@ _AT_HAND = 1024
 _AT_HAND_LENGTH = 2048
 
 
+class AtHand(NamedTuple):
+    """
+    A token that was found alive, and by what.
+
+    With the same keys, the same version of the revocations, and a time from `since` up to before `until`, it is alive
+    again: there is nothing new to be looked at.
+    """
+
+    token: VerifiedToken
+    keys: KeySet
+    version: int
+    since: float
+    until: float
+
+
 class TokenCache:
     """The memory; safe to use from many threads."""
 
@@ -27,7 +44,7 @@ class TokenCache:
         self._bytes = 0
         self._known: dict[bytes, tuple[VerifiedToken, int]] = {}
         self._changing = threading.Lock()
-        self._at_hand: dict[str, VerifiedToken] = {}
+        self._at_hand: dict[str, AtHand] = {}
 
     def __len__(self) -> int:
         """Return how many tokens are remembered."""
@@ -38,12 +55,12 @@ class TokenCache:
         """The memory the remembered tokens are reckoned to take."""
         return self._bytes
 
-    def at_hand(self, text: str) -> VerifiedToken | None:
+    def at_hand(self, text: str) -> "AtHand | None":
         """Return the token of exactly this text, if it is one of the few that were used just now."""
         return self._at_hand.get(text)
 
-    def keep_at_hand(self, text: str, token: VerifiedToken) -> None:
-        """Have a verified token at hand for its next use."""
+    def keep_at_hand(self, text: str, token: "AtHand") -> None:
+        """Have a token that is alive at hand for its next use."""
         if self._max_bytes and len(text) <= _AT_HAND_LENGTH:
             if len(self._at_hand) >= _AT_HAND:
                 self._at_hand = {}

@@ -13,7 +13,7 @@ from typing import Any
 
 from authsvc_client._clock import Clock
 from authsvc_client.asking import Asker
-from authsvc_client.cache import TokenCache
+from authsvc_client.cache import AtHand, TokenCache
 from authsvc_client.connection import Calls
 from authsvc_client.freshness import Freshness
 from authsvc_client.hooks import Hooks
@@ -27,10 +27,10 @@ from authsvc_client.judgement import (
     judge_demand,
 )
 from authsvc_client.keys import KeySource
-from authsvc_client.revocations import RevocationView, VerifiedToken
+from authsvc_client.revocations import RevocationView
 from authsvc_client.settings import LEEWAY_S, Settings
 from authsvc_client.signatures import NO_KEYS, KeySet
-from authsvc_client.verdicts import CannotKnow, Cause, Inactive, Verdict
+from authsvc_client.verdicts import Active, CannotKnow, Cause, Inactive, Verdict
 from authsvc_client.watching import Watcher
 
 _HOUSEKEEPING_S = 60.0
@@ -112,38 +112,46 @@ class Engine:
         if not self._tasks:
             return Cause.CLOSED
         keys, now_s = self.keys.current or NO_KEYS, self._clock.now_s()
-        known = self.cache.at_hand(token)
-        if known is None:
+        hand = self.cache.at_hand(token)
+        if (
+            hand is not None
+            and hand.version == self.view.version
+            and hand.keys is keys
+            and hand.since <= now_s < hand.until
+        ):
+            active = hand.token.active
+        else:
             found = self._find(token, keys, now_s)
-            if not isinstance(found, VerifiedToken):
+            if not isinstance(found, Active):
                 return found
-            known = found
-        dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
-        if dead is not None:
-            return dead
+            active = found
         # From here on the verdict rests on nothing having been revoked meanwhile.
         if not though_stale:
             if not self.freshness.is_fresh():
                 return Cause.STALE if self.freshness.is_known else Cause.NO_SNAPSHOT
             if self.view.has_unknown:
                 return Cause.UNKNOWN_FACT
-        return judge_demand(known.active, demand)
+        return judge_demand(active, demand)
 
-    def _find(self, token: str, keys: KeySet, now_s: float) -> VerifiedToken | Inactive | Cause:
-        """Return a token as it was verified before, or verify it now."""
+    def _find(self, token: str, keys: KeySet, now_s: float) -> Verdict | Cause:
+        """Judge all of a token but the demand: as it was verified before, or verifying it now."""
         raw = ascii_of(token)
         if raw is None:
             return MALFORMED
-        digest = hashlib.sha256(raw).digest()
+        digest, version = hashlib.sha256(raw).digest(), self.view.version
         known = self.cache.get(digest)
         if known is None:
             judged = believe(raw, keys=keys, view=self.view, now_s=now_s)
             if isinstance(judged, Inactive):
                 return Cause.UNKNOWN_KEY if judged is UNKNOWN_KEY else judged
             self.cache.put(digest, judged, length=len(raw))
-            return judged
-        self.cache.keep_at_hand(token, known)
-        return known
+            return self.view.death_of(judged) or judged.active
+        dead = find_dead(known, keys=keys, view=self.view, now_s=now_s)
+        if dead is not None:
+            return dead
+        since, until = known.not_before - LEEWAY_S, known.claims.expires_at + LEEWAY_S
+        self.cache.keep_at_hand(token, AtHand(known, keys, version, since, until))
+        return known.active
 
     async def verify(self, token: str, demand: Demand) -> Verdict:
         """

@@ -141,7 +141,9 @@ def bearer_of(values: Sequence[str]) -> str:
     value = values[0]
     if len(values) > 1 or not (value.startswith("Bearer ") or value[:7].lower() == "bearer "):
         raise Refused(INVALID)
-    token = value[7:].lstrip(" ")
+    token = value[7:]
+    if token[:1] == " ":
+        token = token.lstrip(" ")
     if not token or len(token) > MAX_TOKEN_LENGTH or " " in token:
         raise Refused(INVALID)
     return token
@@ -172,7 +174,7 @@ async def judge_again(verifier: TokenVerifier, token: str, require: Require) -> 
             token, scopes=require.scopes, roles=require.roles, audience=require.audience
         )
     except CannotKnow as unknown:
-        raise Refused(UNKNOWABLE, retry_after=unknown.retry_after) from None
+        raise refused_for(unknown) from None
     return accepted(verdict)
 
 
@@ -189,8 +191,13 @@ def judge_again_blocking(verifier: SyncTokenVerifier, token: str, require: Requi
             token, scopes=require.scopes, roles=require.roles, audience=require.audience
         )
     except CannotKnow as unknown:
-        raise Refused(UNKNOWABLE, retry_after=unknown.retry_after) from None
+        raise refused_for(unknown) from None
     return accepted(verdict)
+
+
+def refused_for(error: Refused | CannotKnow) -> Refused:
+    """Return the refusal that an exception stands for."""
+    return error if isinstance(error, Refused) else Refused(UNKNOWABLE, retry_after=error.retry_after)
 
 
 def accepted(verdict: Verdict) -> Active:

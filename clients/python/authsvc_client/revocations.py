@@ -161,6 +161,9 @@ class RevocationView:
     def __init__(self) -> None:
         self._facts = _Facts()
         self._withdrawn: frozenset[str] = frozenset()
+        self.version = (
+            0  # another number whenever something more may be dead; changed after what it stands for
+        )
 
     def __len__(self) -> int:
         """Return how many facts are held."""
@@ -177,11 +180,13 @@ class RevocationView:
             if fact.kind is Kind.KEY:
                 self._withdrawn |= {fact.target}
             self._facts.apply(fact)
+            self.version += 1
 
     def replace(self, snapshot: Snapshot) -> None:
         """Know what a finished snapshot says, and nothing else but the keys withdrawn before."""
         self._withdrawn |= snapshot._withdrawn  # noqa: SLF001 - the other half of one thing
         self._facts = snapshot._facts  # noqa: SLF001
+        self.version += 1
 
     def is_withdrawn(self, kid: str) -> bool:
         """Tell whether this signing key was withdrawn."""
