@@ -33,7 +33,6 @@ async def test_the_verifiers_agree_on_good_tokens(tried: Bench) -> None:
 
 async def test_no_mutant_is_accepted(tried: Bench) -> None:
     """Neither by the server nor by the client, which give the same reason; nor do they raise."""
-    print(f"seed {SEED}")
     trial = await try_mutants(tried, seed=SEED, count=COUNT)
     assert trial.accepted == []
     assert trial.quarrels == []
