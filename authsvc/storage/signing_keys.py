@@ -17,7 +17,7 @@ from authsvc.storage.tx import Tx, View
 _LIFE = ("published_at", "activate_at", "activated_at", "retired_at", "withdrawn_at")
 _OLDEST_FIRST = select(signing_keys).order_by(signing_keys.c.created_at, signing_keys.c.kid)
 # Who acts where nobody asked.
-_BY_ITSELF = "schedule"
+_BY_SERVER, _BY_SCHEDULE = "server", "schedule"
 
 
 def list_signing_keys(view: View) -> Sequence[SigningKeyRecord]:
@@ -55,7 +55,7 @@ def add_signing_key(tx: Tx, record: SigningKeyRecord) -> None:
                 published_at=tx.now,
             )
         )
-        audit.record(tx, "key.added", user_id="", by=_BY_ITSELF, kid=record.kid, alg=record.alg)
+        audit.record(tx, "key.added", user_id="", by=_BY_SERVER, kid=record.kid, alg=record.alg)
     elif known.published_at is None:
         # Added by a release that did not note it.
         tx.connection.execute(
@@ -68,7 +68,7 @@ def add_signing_key(tx: Tx, record: SigningKeyRecord) -> None:
 def activate_first_key(tx: Tx) -> None:
     """See ports.KeyStore.activate_first_key."""
     keys = _held(tx)
-    _write(tx, keys, lives.activate_first(keys, now=tx.now), by=_BY_ITSELF)
+    _write(tx, keys, lives.activate_first(keys, now=tx.now), by=_BY_SERVER)
 
 
 def activate_key(tx: Tx, kid: str, *, published_for: timedelta, by: str) -> Sequence[str] | NotActivated:
@@ -99,7 +99,7 @@ def rotate_key_if_due(
     """See ports.KeyStore.rotate_key_if_due."""
     keys = _held(tx)
     changed = lives.rotate_if_due(keys, now=tx.now, every=every, published_for=published_for, held=held)
-    return _write(tx, keys, changed, by=_BY_ITSELF)
+    return _write(tx, keys, changed, by=_BY_SCHEDULE)
 
 
 def write_key_withdrawal(tx: Tx, kid: str, *, by: str) -> bool:

@@ -48,6 +48,30 @@ async def silent() -> str:
     return "never"
 
 
+async def test_a_notice_is_told_and_takes_nobody_out_of_service() -> None:
+    """
+    What a process does not do while the rest works is in the answer, ready or not; one that says nothing is not.
+    """
+    answers = []
+    for probe in (well, ill):
+        server = OpsServer(
+            host="127.0.0.1",
+            port=0,
+            exposition=exposition,
+            probes={"store": probe},
+            check_host=True,
+            notices={"issuing": ill, "other": well},
+        )
+        url = await server.start()
+        try:
+            answer = await asyncio.to_thread(http_call, "GET", url + "/readyz")
+        finally:
+            await server.stop()
+        answers.append((answer.status, answer.json["degraded"]))
+
+    assert answers == [(200, {"issuing": "not today"}), (503, {"issuing": "not today"})]
+
+
 async def test_ready_when_every_part_says_so() -> None:
     """
     200 with all well, also with no part at all.

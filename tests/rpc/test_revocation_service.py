@@ -76,7 +76,8 @@ async def test_each_kind_of_change(running: Running) -> None:
     await revoke(core, SessionTarget(one.opened.session.session_id))
     await revoke(core, UserTarget(two.opened.user.user_id, D1))
     await revoke(core, AppTarget(D2))
-    await core.store.real.write_key_withdrawal(core.signer.header.kid, by="x")
+    kid = core.signer.header.kid
+    await core.store.real.write_key_withdrawal(kid, by="x")
     await core.polled()
     found: list[pb.Revocation] = []
     while len(found) < 4:
@@ -93,7 +94,7 @@ async def test_each_kind_of_change(running: Running) -> None:
     assert found[0].session_id == decode_id(one.opened.session.session_id)
     assert (found[1].user_id, found[1].app_filter) == (two.opened.user.user_id, D1)
     assert found[2].app_id == D2
-    assert found[3].key_id == core.signer.header.kid
+    assert found[3].key_id == kid
     assert [revocation.position for revocation in found] == [position_bytes(n) for n in (1, 2, 3, 4)]
     assert [revocation.HasField("useful_until") for revocation in found] == [True, True, True, False]
     session = await core.store.real.read_from(1, limit=1)
