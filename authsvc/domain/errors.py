@@ -63,7 +63,17 @@ class WeChatThrottled(_Delayed):
 
 
 class RateLimited(_Delayed):
-    """One of our own limits."""
+    """One of our own limits; with `is_overload` the caller did nothing wrong, this process has too much to do."""
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        retry_after: timedelta = timedelta(seconds=1),
+        is_overload: bool = False,
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.is_overload = is_overload
 
 
 class WeChatUnavailable(_Delayed):

@@ -6,6 +6,7 @@ import grpc
 from aiohttp import web
 
 from authsvc.edge.backend import Backend
+from authsvc.edge.backpressure import Backpressure
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import Refused, from_call, from_verdict_call
 from authsvc.edge.judging import Judge, LocalJudge, RemoteJudge
@@ -49,7 +50,8 @@ def create_edge(
     `backend`). With a *verifier*, which its maker starts and stops, tokens are judged here; without one the server is
     asked each time.
     """
-    backend = Backend(channel, settings)
+    throttling = Throttling(clock=clock, observer=observer)
+    backend = Backend(channel, settings, Backpressure(clock=clock, throttling=throttling))
     judge: Judge = RemoteJudge(backend)
     if verifier is not None:
         judge = LocalJudge(verifier, audiences=settings.audiences, remote=RemoteJudge(backend))
@@ -78,7 +80,7 @@ def create_edge(
             settings.forged_tokens,
             origin=Origin(settings.trusted_proxies),
             clock=clock,
-            throttling=Throttling(clock=clock, observer=observer),
+            throttling=throttling,
         )
         for path in ("/api/v1/session", "/api/v1/verify"):
             methods, handler, from_call_error = table[path]

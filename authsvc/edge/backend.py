@@ -32,8 +32,9 @@ from authapi.v1 import (
     WeChatServiceAsyncStub,
     WeChatServiceStub,
 )
+from authsvc.edge.backpressure import Backpressure
 from authsvc.edge.correlation import Correlation
-from authsvc.edge.failures import from_login, unavailable
+from authsvc.edge.failures import from_login, tells_overload, unavailable
 from authsvc.edge.settings import EdgeSettings
 
 Answer = TypeVar("Answer", bound=Message)
@@ -42,7 +43,8 @@ Answer = TypeVar("Answer", bound=Message)
 class Backend:
     """The stubs over one channel."""
 
-    def __init__(self, channel: grpc.aio.Channel, settings: EdgeSettings) -> None:
+    def __init__(self, channel: grpc.aio.Channel, settings: EdgeSettings, backpressure: Backpressure) -> None:
+        self._backpressure = backpressure
         self._channel = channel
         self._settings = settings
         self._connecting: asyncio.Task[None] | None = None
@@ -72,18 +74,25 @@ class Backend:
         stays here and may be tried again. After that a call without a typed answer has to count as sent.
 
         Raises:
-            Refused: STORE_UNAVAILABLE (not sent), else what `failures.from_login` makes of the error.
+            Refused: STORE_UNAVAILABLE (not sent), RATE_LIMITED (not sent, the server has too much to do), else what `failures.from_login` makes of the error.
 
         """
+        self._backpressure.admit()
         await self._connected()
         try:
-            return await method(
+            answer = await method(
                 request,
                 metadata=correlation.metadata,
                 timeout=self._settings.login_deadline.total_seconds(),
             )
         except grpc.aio.AioRpcError as error:
+            if tells_overload(error):
+                self._backpressure.refused()
+            else:
+                self._backpressure.taken()
             raise from_login(error) from None
+        self._backpressure.taken()
+        return answer
 
     async def is_serving(self) -> bool:
         """Tell whether the server's health service says SERVING (grpc.health.v1, the whole server)."""

@@ -19,6 +19,7 @@ from google.rpc.status_pb2 import Status
 from authapi.v1 import ERROR_DOMAIN
 from authsvc.status import BY_REASON, INTERNAL, Code, Row
 
+_OVERLOAD_KEY = "authsvc-overload"  # authsvc.rpc.statuses
 _NO_FIELDS: Mapping[str, str] = MappingProxyType({})
 _END_REASON = re.compile(r"[A-Z_]{1,40}")
 _UNKNOWN_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,62}")
@@ -176,6 +177,14 @@ def from_login(error: grpc.aio.AioRpcError) -> Refused:
     if error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return Refused(BY_REASON["RATE_LIMITED"], cause=cause)
     return Refused(BY_REASON["LOGIN_CODE_SPENT"], cause=cause)
+
+
+def tells_overload(error: grpc.aio.AioRpcError) -> bool:
+    """Tell whether the server refused a call, or did not get to it in time, because it has too much to do."""
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return True
+    trailers = cast("Iterable[tuple[str, str | bytes]]", error.trailing_metadata())
+    return any(key == _OVERLOAD_KEY for key, _ in trailers)
 
 
 def _from_error_info(error: grpc.aio.AioRpcError) -> Refused | None:

@@ -12,6 +12,8 @@ from authsvc.status import row_for
 
 DOMAIN = "authsvc"
 DETAILS_KEY = "grpc-status-details-bin"
+# Beside the status of a call that an overloaded process refused: for edges, which then hold back.
+OVERLOAD_KEY = "authsvc-overload"
 CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 

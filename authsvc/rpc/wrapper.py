@@ -24,7 +24,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError, Message
 
-from authsvc.domain.errors import AuthError, CallerForbidden, CallerUnauthenticated, InvalidField
+from authsvc.domain.errors import AuthError, CallerForbidden, CallerUnauthenticated, InvalidField, RateLimited
 from authsvc.domain.ids import ID_BYTES, encode_id
 from authsvc.domain.principals import Principal, Role
 from authsvc.ports import CallRecord, Clock, Entropy, Observer, current_origin
@@ -32,7 +32,7 @@ from authsvc.rpc.origins import origin_of
 from authsvc.rpc.policy import POLICIES, Policy
 from authsvc.rpc.principals import Authenticator, ServicerContext
 from authsvc.rpc.reach import guard_reach
-from authsvc.rpc.statuses import DETAILS_KEY, encode_status
+from authsvc.rpc.statuses import DETAILS_KEY, OVERLOAD_KEY, encode_status
 from authsvc.rpc.urgency import priority_of
 from authsvc.service.admission import Admission
 from authsvc.status import row_for
@@ -257,7 +257,10 @@ class Wrapper:
         record.reason = row_for(failure).reason
         record.error = _describe(failure)
         self._observe(record, started, code=code.name)
-        await context.abort(code, text, trailing_metadata=((DETAILS_KEY, details),))
+        trailing: tuple[tuple[str, str | bytes], ...] = ((DETAILS_KEY, details),)
+        if isinstance(failure, RateLimited) and failure.is_overload:
+            trailing = (*trailing, (OVERLOAD_KEY, "1"))
+        await context.abort(code, text, trailing_metadata=trailing)
         raise AssertionError("abort always raises")
 
     async def _cut(

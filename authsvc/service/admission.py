@@ -100,7 +100,7 @@ class Admission:
 
         """
         if self._in_flight >= self._places[priority]:
-            self._throttling.refuse("overload.in_flight", timedelta(seconds=1))
+            self._throttling.refuse("overload.in_flight", timedelta(seconds=1), is_overload=True)
         if self._pressure and priority in _FROM:
             self._relieve(priority)
         if priority not in _COUNTED_OTHERWISE:
@@ -129,7 +129,7 @@ class Admission:
         owed = self._debts[priority] + part
         if owed >= 1:
             self._debts[priority] = owed - 1
-            self._throttling.refuse("overload.queue", timedelta(seconds=2))
+            self._throttling.refuse("overload.queue", timedelta(seconds=2), is_overload=True)
         self._debts[priority] = owed
 
     async def _watch(self) -> None:

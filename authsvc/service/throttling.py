@@ -21,7 +21,7 @@ class Throttling:
         self._untold: dict[str, int] = {}
         self._told_at: dict[str, float] = {}
 
-    def refuse(self, limit: str, wait: timedelta) -> NoReturn:
+    def refuse(self, limit: str, wait: timedelta, *, is_overload: bool = False) -> NoReturn:
         """
         Raise the refusal of *limit*, counted, with *wait* but at least a second and at most ten minutes.
 
@@ -30,7 +30,8 @@ class Throttling:
 
         """
         self.count(limit)
-        raise RateLimited(limit, retry_after=min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT))
+        wait = min(max(wait, _SHORTEST_WAIT), _LONGEST_WAIT)
+        raise RateLimited(limit, retry_after=wait, is_overload=is_overload)
 
     def count(self, limit: str) -> None:
         """Count a refusal; tell of the first at once, of those behind it together."""

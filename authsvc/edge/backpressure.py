@@ -1,0 +1,75 @@
+"""
+Logins that an overloaded server would refuse are refused here, where a refusal costs the server nothing.
+
+To refuse a call costs a server a good part of what answering it does, so at five times its load it would be busy
+refusing. The edge therefore sends on little more than what the server has lately taken, and more as soon as it takes
+more: adaptive throttling, "Site Reliability Engineering", chapter 21, with decaying sums in the place of a window.
+"""
+
+import math
+from datetime import timedelta
+
+from authsvc.edge.failures import Refused
+from authsvc.ports import Clock
+from authsvc.service.throttling import Throttling
+from authsvc.status import BY_REASON
+
+_MEMORY = timedelta(seconds=5)
+# Of what the server takes, what it is sent: the rest is how the edge learns that it takes more.
+_SURPLUS = 1.4
+# And at least so many a second, or a server that took nothing for a while would be asked too slowly again.
+_FLOOR_PER_S = 10
+_RETRY_AFTER_S = 2
+_LIMIT = "overload.edge"
+
+
+class Backpressure:
+    """Knows what was asked of the server and what it took, over the last seconds."""
+
+    def __init__(self, *, clock: Clock, throttling: Throttling) -> None:
+        self._clock = clock
+        self._throttling = throttling
+        self._asked = 0.0
+        self._taken = 0.0
+        self._at = clock.elapsed()
+        self._owed = 0.0
+
+    def admit(self) -> None:
+        """
+        Return if the call may be sent; when its outcome is known, tell it by `taken` or `refused`.
+
+        What is under way counts as neither, so that a burst after a silence is sent whole.
+
+        Raises:
+            Refused: RATE_LIMITED; nothing was sent.
+
+        """
+        self._decay()
+        sent = max(_SURPLUS * self._taken, _FLOOR_PER_S * _MEMORY.total_seconds())
+        part = max(0.0, (self._asked - sent) / (self._asked + 1))
+        # Evenly, without dice: nobody is refused twice in a row without need.
+        self._owed = self._owed + part if part else 0.0
+        if self._owed >= 1:
+            self._owed -= 1
+            self._asked += 1
+            self._throttling.count(_LIMIT)
+            raise Refused(BY_REASON["RATE_LIMITED"], retry_after=_RETRY_AFTER_S, cause=_LIMIT)
+
+    def taken(self) -> None:
+        """Note that the server took a call, whatever its answer."""
+        self._decay()
+        self._asked += 1
+        self._taken += 1
+
+    def refused(self) -> None:
+        """Note that the server had too much to do to take a call."""
+        self._decay()
+        self._asked += 1
+
+    def _decay(self) -> None:
+        now = self._clock.elapsed()
+        if now > self._at:
+            kept = math.exp((self._at - now) / _MEMORY.total_seconds())
+            self._asked *= kept
+            self._taken *= kept
+            self._at = now
