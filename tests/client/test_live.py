@@ -1,16 +1,27 @@
 """The verifier against authsvc itself: real logins, real revocations, the server's own log and stream."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
-from authapi.v1 import RevokeRequest, UserTarget
+from authapi.v1 import RevokeRequest, UserTarget, VerifyTokenResponse
 from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.service.verify import Refusal
-from authsvc_client import Active, CannotKnow, Inactive, InactiveReason, SessionEndReason, Settings, Verifier
+from authsvc_client import (
+    Active,
+    AuthClient,
+    AuthError,
+    CannotKnow,
+    Inactive,
+    InactiveReason,
+    SessionEndReason,
+    Settings,
+    Verifier,
+)
 from tests.client.conftest import eventually, moved
 from tests.support.core import D1, D2, Core, build_core
 from tests.support.database import add_fact
@@ -174,3 +185,25 @@ async def test_a_fact_of_another_process_is_heard(running: Running, verifier: Ve
 
     assert isinstance(found, Inactive)
     assert found.reason is InactiveReason.SESSION_REVOKED
+
+
+async def test_one_bad_check_of_many_fails_alone(running: Running) -> None:
+    """
+    The server answers all of a batch or none. A caller without audiences that asks without one is to blame alone.
+    """
+    running.authenticator.audiences = frozenset()
+    token = (await running.core.login("alice")).tokens.access_token
+    async with AuthClient(running.channel) as client:
+        outcomes = await asyncio.gather(
+            *(client.verify_token(token, audience="" if n in {3, 4} else D1) for n in range(9)),
+            return_exceptions=True,
+        )
+
+    for n, outcome in enumerate(outcomes):
+        if n in {3, 4}:
+            assert isinstance(outcome, AuthError)
+            assert (outcome.reason, list(outcome.fields)) == ("INVALID_FIELD", ["audience"])
+        else:
+            assert isinstance(outcome, VerifyTokenResponse)
+            assert outcome.HasField("active")
+    assert outcomes[3] is not outcomes[4]

@@ -88,26 +88,6 @@ async def test_login_verify_revoke_refused(spawned: tuple[Running, Service], cli
     assert (ended.value.reason, ended.value.metadata) == ("SESSION_ENDED", {"end_reason": "LOGOUT"})
 
 
-async def test_one_bad_request_of_a_batch_fails_alone(
-    spawned: tuple[Running, Service], client: AuthClient
-) -> None:
-    """
-    The server answers all of a batch or none: the caller to blame gets INVALID_FIELD, the others their verdicts.
-    """
-    token = (await login(client, spawned[1], "bob")).tokens.access_token
-    outcomes = await asyncio.gather(
-        *(
-            client.verify_token(
-                token, audience=D1, scopes=["x" * 10_000] * (40 if n == 3 else 0), timeout=LONG
-            )
-            for n in range(8)
-        ),
-        return_exceptions=True,
-    )
-    kinds = [type(one) for n, one in enumerate(outcomes) if n != 3]
-    assert kinds == [pb.VerifyTokenResponse] * 7
-
-
 async def test_threads_have_the_same(spawned: tuple[Running, Service]) -> None:
     """
     SyncAuthClient and SyncVerifier: login, verify, revoke, refused.

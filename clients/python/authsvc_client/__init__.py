@@ -12,8 +12,8 @@ Names that a verifier does not need are loaded at first use, so that it pays for
 and `requires` need aiohttp (`authsvc-client[aiohttp]`).
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING
+import importlib
+import typing
 
 from authsvc_client._clock import Clock, SystemClock
 from authsvc_client.blocking import SyncVerifier
@@ -32,7 +32,7 @@ from authsvc_client.verdicts import (
 )
 from authsvc_client.verifier import Position, Verifier
 
-if TYPE_CHECKING:
+if typing.TYPE_CHECKING:
     from authsvc_client.aiohttp_guard import auth_middleware, requires
     from authsvc_client.asgi import AuthMiddleware, require
     from authsvc_client.asking import verdict_of
@@ -69,7 +69,7 @@ else:
         """Return a name that is loaded at first use (PEP 562)."""
         if name not in _HOMES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
         globals()[name] = value
         return value
 

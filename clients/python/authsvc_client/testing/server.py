@@ -16,7 +16,7 @@ from authsvc_client.judgement import Demand, judge
 from authsvc_client.revocations import RevocationView
 from authsvc_client.signatures import read_key_set
 from authsvc_client.testing.minting import TokenMint
-from authsvc_client.tokens import session_id_bytes
+from authsvc_client.tokens import parse, session_id_bytes
 from authsvc_client.verdicts import Active, SessionEndReason, Verdict
 from authsvc_client.watching import read_fact
 
@@ -25,7 +25,7 @@ _LONGEST_LIFETIME = timedelta(hours=24)
 
 class FakeAuthsvc:
     """
-    Serves GetJwks, WatchRevocations, VerifyToken and BatchVerifyTokens on a free port of 127.0.0.1.
+    Serves GetJwks, WatchRevocations, VerifyToken, BatchVerifyTokens and Revoke on a free port of 127.0.0.1.
 
     Script: `revoke_*` and `withdraw_key` write facts, which reach open streams at once; `heartbeat`, `send`, `go_away`
     and `cut` act on open streams; `expire_cursors` and `new_incarnation` make resumption impossible; `age` is told with
@@ -127,6 +127,22 @@ class FakeAuthsvc:
     def revoke_app(self, app_id: str) -> int:
         """End everything of an app; return the fact's position."""
         return self._write(pb.Revocation(app_id=app_id, reason=4))  # type: ignore[arg-type]
+
+    def revoke(self, request: pb.RevokeRequest) -> pb.RevokeResponse:
+        """Return what Revoke answers; a token's session is ended whatever else the token is."""
+        match request.WhichOneof("target"):
+            case "user":
+                position = self.revoke_user(request.user.user_id, app_id=request.user.app_id)
+            case "app_id":
+                position = self.revoke_app(request.app_id)
+            case "access_token":
+                parsed = parse(request.access_token.encode(), {})
+                position = self.revoke_session(parsed.claims.session_id) if parsed else 0
+            case _:
+                position = self.revoke_session(request.session_id)
+        return pb.RevokeResponse(
+            cursor=pb.Cursor(value=self._cursor()), position=position.to_bytes(8, "big"), ended_sessions=1
+        )
 
     def withdraw_key(self, kid: str) -> int:
         """Withdraw a key for good; return the fact's position."""
@@ -347,6 +363,10 @@ class _Auth(pb.AuthServiceServicer):
         if self._fake.ask_fails:
             await context.abort(grpc.StatusCode.UNAVAILABLE, "scripted")
         return (self._fake.answer or self._fake.judge)(request)
+
+    async def Revoke(self, request: pb.RevokeRequest, context: Any) -> pb.RevokeResponse:  # noqa: N802 - the contract's name
+        del context
+        return self._fake.revoke(request)
 
     async def BatchVerifyTokens(  # noqa: N802 - the contract's name
         self, request: pb.BatchVerifyTokensRequest, context: Any
