@@ -18,7 +18,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file authapi/v1/auth_service.proto.
  */
 export const file_authapi_v1_auth_service: GenFile = /*@__PURE__*/
-  fileDesc("Ch1hdXRoYXBpL3YxL2F1dGhfc2VydmljZS5wcm90bxIKYXV0aGFwaS52MSKLAQoMTG9naW5SZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIbChFtaW5pX3Byb2dyYW1fY29kZRgCIAEoCUgAEiYKBmNsaWVudBgIIAEoCzIWLmF1dGhhcGkudjEuQ2xpZW50SW5mbxISCgpwaG9uZV9jb2RlGAkgASgJQgwKCmNyZWRlbnRpYWxKBAgDEAgiwQIKDUxvZ2luUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEg4KBm9wZW5pZBgDIAEoCRIUCgd1bmlvbmlkGAQgASgJSACIAQESJQoGdG9rZW5zGAUgASgLMhUuYXV0aGFwaS52MS5Ub2tlblBhaXISEwoLaXNfbmV3X3VzZXIYBiABKAgSGQoRcHJldmlvdXNfdXNlcl9pZHMYByADKAkSGAoLZXh0ZXJuYWxfaWQYCCABKAlIAYgBARIZCgxwaG9uZV9udW1iZXIYCSABKAlIAogBARIsCgtwaG9uZV9lcnJvchgKIAEoDjIXLmF1dGhhcGkudjEuRXJyb3JSZWFzb25CCgoIX3VuaW9uaWRCDgoMX2V4dGVybmFsX2lkQg8KDV9waG9uZV9udW1iZXIiVAoTUmVmcmVzaFRva2VuUmVxdWVzdBIVCg1yZWZyZXNoX3Rva2VuGAEgASgJEiYKBmNsaWVudBgCIAEoCzIWLmF1dGhhcGkudjEuQ2xpZW50SW5mbyJ9ChRSZWZyZXNoVG9rZW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJQoGdG9rZW5zGAMgASgLMhUuYXV0aGFwaS52MS5Ub2tlblBhaXISGQoRcHJldmlvdXNfdXNlcl9pZHMYBCADKAkikwEKElZlcmlmeVRva2VuUmVxdWVzdBIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEAoIYXVkaWVuY2UYAiABKAkSFwoPcmVxdWlyZWRfc2NvcGVzGAMgAygJEhYKDnJlcXVpcmVkX3JvbGVzGAQgAygJEiQKCGF0X2xlYXN0GAUgASgLMhIuYXV0aGFwaS52MS5DdXJzb3IiwwEKE1ZlcmlmeVRva2VuUmVzcG9uc2USJAoGYWN0aXZlGAEgASgLMhIuYXV0aGFwaS52MS5BY3RpdmVIABIoCghpbmFjdGl2ZRgCIAEoCzIULmF1dGhhcGkudjEuSW5hY3RpdmVIABIpCg1rbm93bl90aHJvdWdoGAMgASgLMhIuYXV0aGFwaS52MS5DdXJzb3ISJgoDYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgkKB291dGNvbWUixQIKBkFjdGl2ZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDgoGYXBwX2lkGAMgASgJEhMKBm9wZW5pZBgEIAEoCUgAiAEBEg4KBnNjb3BlcxgFIAMoCRINCgVyb2xlcxgGIAMoCRIRCglhdWRpZW5jZXMYByADKAkSEAoIdG9rZW5faWQYCCABKAkSLQoJaXNzdWVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZChFwcmV2aW91c191c2VyX2lkcxgLIAMoCRIYCgtleHRlcm5hbF9pZBgMIAEoCUgBiAEBQgkKB19vcGVuaWRCDgoMX2V4dGVybmFsX2lkInAKCEluYWN0aXZlEioKBnJlYXNvbhgBIAEoDjIaLmF1dGhhcGkudjEuSW5hY3RpdmVSZWFzb24SOAoSc2Vzc2lvbl9lbmRfcmVhc29uGAIgASgOMhwuYXV0aGFwaS52MS5TZXNzaW9uRW5kUmVhc29uIkwKGEJhdGNoVmVyaWZ5VG9rZW5zUmVxdWVzdBIwCghyZXF1ZXN0cxgBIAMoCzIeLmF1dGhhcGkudjEuVmVyaWZ5VG9rZW5SZXF1ZXN0Ik8KGUJhdGNoVmVyaWZ5VG9rZW5zUmVzcG9uc2USMgoJcmVzcG9uc2VzGAEgAygLMh8uYXV0aGFwaS52MS5WZXJpZnlUb2tlblJlc3BvbnNlIi0KClVzZXJUYXJnZXQSDwoHdXNlcl9pZBgBIAEoCRIOCgZhcHBfaWQYAiABKAki8AEKDVJldm9rZVJlcXVlc3QSFgoMYWNjZXNzX3Rva2VuGAEgASgJSAASFwoNcmVmcmVzaF90b2tlbhgCIAEoCUgAEhQKCnNlc3Npb25faWQYAyABKAlIABImCgR1c2VyGAQgASgLMhYuYXV0aGFwaS52MS5Vc2VyVGFyZ2V0SAASEAoGYXBwX2lkGAUgASgJSAASJgoFc2NvcGUYBiABKA4yFy5hdXRoYXBpLnYxLlJldm9rZVNjb3BlEiwKBnJlYXNvbhgHIAEoDjIcLmF1dGhhcGkudjEuU2Vzc2lvbkVuZFJlYXNvbkIICgZ0YXJnZXQiXgoOUmV2b2tlUmVzcG9uc2USIgoGY3Vyc29yGAEgASgLMhIuYXV0aGFwaS52MS5DdXJzb3ISFgoOZW5kZWRfc2Vzc2lvbnMYAiABKAUSEAoIcG9zaXRpb24YAyABKAwqWwoLUmV2b2tlU2NvcGUSHAoYUkVWT0tFX1NDT1BFX1VOU1BFQ0lGSUVEEAASGAoUUkVWT0tFX1NDT1BFX1NFU1NJT04QARIUChBSRVZPS0VfU0NPUEVfQUxMEAIykQMKC0F1dGhTZXJ2aWNlEjwKBUxvZ2luEhguYXV0aGFwaS52MS5Mb2dpblJlcXVlc3QaGS5hdXRoYXBpLnYxLkxvZ2luUmVzcG9uc2USUQoMUmVmcmVzaFRva2VuEh8uYXV0aGFwaS52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiAuYXV0aGFwaS52MS5SZWZyZXNoVG9rZW5SZXNwb25zZRJOCgtWZXJpZnlUb2tlbhIeLmF1dGhhcGkudjEuVmVyaWZ5VG9rZW5SZXF1ZXN0Gh8uYXV0aGFwaS52MS5WZXJpZnlUb2tlblJlc3BvbnNlEmAKEUJhdGNoVmVyaWZ5VG9rZW5zEiQuYXV0aGFwaS52MS5CYXRjaFZlcmlmeVRva2Vuc1JlcXVlc3QaJS5hdXRoYXBpLnYxLkJhdGNoVmVyaWZ5VG9rZW5zUmVzcG9uc2USPwoGUmV2b2tlEhkuYXV0aGFwaS52MS5SZXZva2VSZXF1ZXN0GhouYXV0aGFwaS52MS5SZXZva2VSZXNwb25zZUJqChVpby5hdXRoc3ZjLmF1dGhhcGkudjFQAVo6Z2l0aHViLmNvbS9hdXRoc3ZjL2F1dGhzdmMvY2xpZW50cy9nby9hdXRoYXBpL3YxO2F1dGhhcGl2MaoCEkF1dGhzdmMuQXV0aEFwaS5WMWIGcHJvdG8z", [file_authapi_v1_error_reason, file_authapi_v1_types, file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Ch1hdXRoYXBpL3YxL2F1dGhfc2VydmljZS5wcm90bxIKYXV0aGFwaS52MSKjAQoMTG9naW5SZXF1ZXN0Eg4KBmFwcF9pZBgBIAEoCRIbChFtaW5pX3Byb2dyYW1fY29kZRgCIAEoCUgAEhYKDGxlZ2FjeV90b2tlbhgDIAEoCUgAEiYKBmNsaWVudBgIIAEoCzIWLmF1dGhhcGkudjEuQ2xpZW50SW5mbxISCgpwaG9uZV9jb2RlGAkgASgJQgwKCmNyZWRlbnRpYWxKBAgEEAgiwQIKDUxvZ2luUmVzcG9uc2USDwoHdXNlcl9pZBgBIAEoCRISCgpzZXNzaW9uX2lkGAIgASgJEg4KBm9wZW5pZBgDIAEoCRIUCgd1bmlvbmlkGAQgASgJSACIAQESJQoGdG9rZW5zGAUgASgLMhUuYXV0aGFwaS52MS5Ub2tlblBhaXISEwoLaXNfbmV3X3VzZXIYBiABKAgSGQoRcHJldmlvdXNfdXNlcl9pZHMYByADKAkSGAoLZXh0ZXJuYWxfaWQYCCABKAlIAYgBARIZCgxwaG9uZV9udW1iZXIYCSABKAlIAogBARIsCgtwaG9uZV9lcnJvchgKIAEoDjIXLmF1dGhhcGkudjEuRXJyb3JSZWFzb25CCgoIX3VuaW9uaWRCDgoMX2V4dGVybmFsX2lkQg8KDV9waG9uZV9udW1iZXIiVAoTUmVmcmVzaFRva2VuUmVxdWVzdBIVCg1yZWZyZXNoX3Rva2VuGAEgASgJEiYKBmNsaWVudBgCIAEoCzIWLmF1dGhhcGkudjEuQ2xpZW50SW5mbyJ9ChRSZWZyZXNoVG9rZW5SZXNwb25zZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSJQoGdG9rZW5zGAMgASgLMhUuYXV0aGFwaS52MS5Ub2tlblBhaXISGQoRcHJldmlvdXNfdXNlcl9pZHMYBCADKAkikwEKElZlcmlmeVRva2VuUmVxdWVzdBIUCgxhY2Nlc3NfdG9rZW4YASABKAkSEAoIYXVkaWVuY2UYAiABKAkSFwoPcmVxdWlyZWRfc2NvcGVzGAMgAygJEhYKDnJlcXVpcmVkX3JvbGVzGAQgAygJEiQKCGF0X2xlYXN0GAUgASgLMhIuYXV0aGFwaS52MS5DdXJzb3IiwwEKE1ZlcmlmeVRva2VuUmVzcG9uc2USJAoGYWN0aXZlGAEgASgLMhIuYXV0aGFwaS52MS5BY3RpdmVIABIoCghpbmFjdGl2ZRgCIAEoCzIULmF1dGhhcGkudjEuSW5hY3RpdmVIABIpCg1rbm93bl90aHJvdWdoGAMgASgLMhIuYXV0aGFwaS52MS5DdXJzb3ISJgoDYWdlGAQgASgLMhkuZ29vZ2xlLnByb3RvYnVmLkR1cmF0aW9uQgkKB291dGNvbWUixQIKBkFjdGl2ZRIPCgd1c2VyX2lkGAEgASgJEhIKCnNlc3Npb25faWQYAiABKAkSDgoGYXBwX2lkGAMgASgJEhMKBm9wZW5pZBgEIAEoCUgAiAEBEg4KBnNjb3BlcxgFIAMoCRINCgVyb2xlcxgGIAMoCRIRCglhdWRpZW5jZXMYByADKAkSEAoIdG9rZW5faWQYCCABKAkSLQoJaXNzdWVkX2F0GAkgASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIuCgpleHBpcmVzX2F0GAogASgLMhouZ29vZ2xlLnByb3RvYnVmLlRpbWVzdGFtcBIZChFwcmV2aW91c191c2VyX2lkcxgLIAMoCRIYCgtleHRlcm5hbF9pZBgMIAEoCUgBiAEBQgkKB19vcGVuaWRCDgoMX2V4dGVybmFsX2lkInAKCEluYWN0aXZlEioKBnJlYXNvbhgBIAEoDjIaLmF1dGhhcGkudjEuSW5hY3RpdmVSZWFzb24SOAoSc2Vzc2lvbl9lbmRfcmVhc29uGAIgASgOMhwuYXV0aGFwaS52MS5TZXNzaW9uRW5kUmVhc29uIkwKGEJhdGNoVmVyaWZ5VG9rZW5zUmVxdWVzdBIwCghyZXF1ZXN0cxgBIAMoCzIeLmF1dGhhcGkudjEuVmVyaWZ5VG9rZW5SZXF1ZXN0Ik8KGUJhdGNoVmVyaWZ5VG9rZW5zUmVzcG9uc2USMgoJcmVzcG9uc2VzGAEgAygLMh8uYXV0aGFwaS52MS5WZXJpZnlUb2tlblJlc3BvbnNlIi0KClVzZXJUYXJnZXQSDwoHdXNlcl9pZBgBIAEoCRIOCgZhcHBfaWQYAiABKAki8AEKDVJldm9rZVJlcXVlc3QSFgoMYWNjZXNzX3Rva2VuGAEgASgJSAASFwoNcmVmcmVzaF90b2tlbhgCIAEoCUgAEhQKCnNlc3Npb25faWQYAyABKAlIABImCgR1c2VyGAQgASgLMhYuYXV0aGFwaS52MS5Vc2VyVGFyZ2V0SAASEAoGYXBwX2lkGAUgASgJSAASJgoFc2NvcGUYBiABKA4yFy5hdXRoYXBpLnYxLlJldm9rZVNjb3BlEiwKBnJlYXNvbhgHIAEoDjIcLmF1dGhhcGkudjEuU2Vzc2lvbkVuZFJlYXNvbkIICgZ0YXJnZXQiXgoOUmV2b2tlUmVzcG9uc2USIgoGY3Vyc29yGAEgASgLMhIuYXV0aGFwaS52MS5DdXJzb3ISFgoOZW5kZWRfc2Vzc2lvbnMYAiABKAUSEAoIcG9zaXRpb24YAyABKAwqWwoLUmV2b2tlU2NvcGUSHAoYUkVWT0tFX1NDT1BFX1VOU1BFQ0lGSUVEEAASGAoUUkVWT0tFX1NDT1BFX1NFU1NJT04QARIUChBSRVZPS0VfU0NPUEVfQUxMEAIykQMKC0F1dGhTZXJ2aWNlEjwKBUxvZ2luEhguYXV0aGFwaS52MS5Mb2dpblJlcXVlc3QaGS5hdXRoYXBpLnYxLkxvZ2luUmVzcG9uc2USUQoMUmVmcmVzaFRva2VuEh8uYXV0aGFwaS52MS5SZWZyZXNoVG9rZW5SZXF1ZXN0GiAuYXV0aGFwaS52MS5SZWZyZXNoVG9rZW5SZXNwb25zZRJOCgtWZXJpZnlUb2tlbhIeLmF1dGhhcGkudjEuVmVyaWZ5VG9rZW5SZXF1ZXN0Gh8uYXV0aGFwaS52MS5WZXJpZnlUb2tlblJlc3BvbnNlEmAKEUJhdGNoVmVyaWZ5VG9rZW5zEiQuYXV0aGFwaS52MS5CYXRjaFZlcmlmeVRva2Vuc1JlcXVlc3QaJS5hdXRoYXBpLnYxLkJhdGNoVmVyaWZ5VG9rZW5zUmVzcG9uc2USPwoGUmV2b2tlEhkuYXV0aGFwaS52MS5SZXZva2VSZXF1ZXN0GhouYXV0aGFwaS52MS5SZXZva2VSZXNwb25zZUJqChVpby5hdXRoc3ZjLmF1dGhhcGkudjFQAVo6Z2l0aHViLmNvbS9hdXRoc3ZjL2F1dGhzdmMvY2xpZW50cy9nby9hdXRoYXBpL3YxO2F1dGhhcGl2MaoCEkF1dGhzdmMuQXV0aEFwaS5WMWIGcHJvdG8z", [file_authapi_v1_error_reason, file_authapi_v1_types, file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * A login with one credential.
@@ -46,6 +46,15 @@ export type LoginRequest = Message<"authapi.v1.LoginRequest"> & {
      */
     value: string;
     case: "miniProgramCode";
+  } | {
+    /**
+     * A token of the home-made service that the app is migrated from, where the app is configured for it and until its
+     * legacy_until. Each is exchanged into a session once.
+     *
+     * @generated from field: string legacy_token = 3;
+     */
+    value: string;
+    case: "legacyToken";
   } | { case: undefined; value?: undefined };
 
   /**
@@ -340,7 +349,7 @@ export type Active = Message<"authapi.v1.Active"> & {
   userId: string;
 
   /**
-   * The session, the claim sid.
+   * The session, the claim sid. Empty for a token of a migrated home-made service: it has none.
    *
    * @generated from field: string session_id = 2;
    */
@@ -382,14 +391,14 @@ export type Active = Message<"authapi.v1.Active"> & {
   audiences: string[];
 
   /**
-   * The token's id, the claim jti.
+   * The token's id, the claim jti. Empty for a token of a migrated home-made service.
    *
    * @generated from field: string token_id = 8;
    */
   tokenId: string;
 
   /**
-   * When the token was issued.
+   * When the token was issued. Absent where a token of a migrated home-made service does not say.
    *
    * @generated from field: google.protobuf.Timestamp issued_at = 9;
    */
@@ -539,7 +548,8 @@ export type RevokeRequest = Message<"authapi.v1.RevokeRequest"> & {
    */
   target: {
     /**
-     * The session of this access token; an expired one is enough.
+     * The session of this access token; an expired one is enough. A token of a migrated home-made service has no
+     * session: it dies itself, and was none of ended_sessions.
      *
      * @generated from field: string access_token = 1;
      */
@@ -688,6 +698,11 @@ export const AuthService: GenService<{
    * WECHAT_UNAVAILABLE and STORE_UNAVAILABLE say that the code was not sent and may be tried again while it lives (5
    * minutes). A phone_code that fails leaves the login standing (LoginResponse.phone_error).
    *
+   * A legacy_token starts a session without asking WeChat, once per token; the client of a refused one calls wx.login
+   * and logs in with its code. LOGIN_CODE_INVALID: it is not of the app's configured legacy service, out of its time,
+   * revoked, or of nobody in the record; LOGIN_CODE_USED: exchanged before; LOGIN_CODE_SPENT: exchanged, and the
+   * outcome is lost.
+   *
    * Callers: edge.
    *
    * Idempotent: no. It must not appear in any retry policy; concurrent calls with one code share one exchange within a
@@ -726,6 +741,12 @@ export const AuthService: GenService<{
   /**
    * Judges one access token and changes nothing. A bad token is OK with Inactive; an error means "could not decide"
    * and is neither a yes nor a no.
+   *
+   * A token of a home-made service that an app is being migrated from is judged too, here and in BatchVerifyTokens
+   * only, while the app's configuration says so; no local verifier knows such tokens, and no other RPC takes them as a
+   * subject. It is USER_REVOKED or APP_REVOKED when that was revoked after the token was issued, SESSION_REVOKED when
+   * the token itself was, and USER_REVOKED also for a blocked user and when nobody in the record is meant. Each such
+   * verdict asks the store.
    *
    * Callers: edge, verifier, operator.
    *
