@@ -1,9 +1,10 @@
 """
 `python -m bench.overload`: what is left of a server's peak when five times as much is asked of it.
 
-Checks come from five times as many callers, who wait for their answers, as services do. Logins are offered open-loop: each
-is sent at its time, whether or not the ones before were answered, as phones do. Goodput is what was answered OK within
-the deadline. One line per kind of call; nothing is asserted, because figures of a busy machine say little.
+Checks come from five times as many callers, who wait for their answers, as services do. Logins come through the edge and
+are offered open-loop: each is sent at its time, whether or not the ones before were answered, as phones do. Goodput is
+what was answered OK within the deadline. One line per kind of call; nothing is asserted, because figures of a busy
+machine say little, and where all servers share one core the edge's refusals cost the server its time.
 """
 
 import argparse
@@ -14,25 +15,25 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
 import grpc
 import grpc.aio
 import uvloop
 
-from authapi.v1 import auth_service_pb2 as pb
-from authapi.v1 import types_pb2
 from bench.load import CallsFailed
 from bench.processes import Cores, NotStarted
 from bench.stage import APP, VERIFY, Stage
 
-LOGIN = "/authapi.v1.AuthService/Login"
 TIMES = 5
 _CALLERS = (16, 64, 192)
 # A phone waits this long; a service that checks a token has less.
-_PATIENCE_S = {LOGIN: 5.0, VERIFY: 1.0}
+_LOGIN_PATIENCE, _CHECK_PATIENCE_S = aiohttp.ClientTimeout(total=5), 1.0
+# Sends one request and says what became of it: OK, or a word for why not.
+Send = Callable[[bytes], Awaitable[str]]
 
 
 @dataclass(slots=True)
@@ -62,97 +63,107 @@ async def _measure(seconds: float) -> None:
         try:
             stage.start()
             await stage.open()
-            checks = itertools.repeat(stage.request())
-            peak = Run(0, 0, Counter())
-            for callers in _CALLERS:
-                run = await _closed(stage.target, VERIFY, checks, callers, seconds / 2)
-                peak = max(peak, run, key=lambda one: one.good_per_s)
-            most = _CALLERS[-1] * TIMES
-            beyond = await _closed(stage.target, VERIFY, checks, most, seconds)
-            _tell(f"VerifyToken, {most} at once", peak, beyond)
-            peak = Run(0, 0, Counter())
-            for callers in _CALLERS:
-                codes = await _requests(stage, int(seconds * 500))
-                run = await _closed(stage.target, LOGIN, codes, callers, seconds / 2)
-                peak = max(peak, run, key=lambda one: one.good_per_s)
-            offered = peak.good_per_s * TIMES
-            codes = await _requests(stage, int(offered * seconds))
-            _tell("Login, open loop", peak, await _open(stage.target, LOGIN, codes, offered, seconds))
+            await _checks(stage, seconds)
+            await _logins(stage, seconds)
         finally:
             await stage.close()
 
 
-def _tell(name: str, peak: Run, beyond: Run) -> None:
+async def _checks(stage: Stage, seconds: float) -> None:
+    async with grpc.aio.insecure_channel(stage.target, options=[("grpc.enable_retries", 0)]) as channel:
+        call = channel.unary_unary(VERIFY, None, None)
+
+        async def send(request: bytes) -> str:
+            try:
+                await call(request, timeout=_CHECK_PATIENCE_S)
+            except grpc.aio.AioRpcError as error:
+                return str(error.code().name)
+            return "OK"
+
+        requests = itertools.repeat(stage.request())
+        runs = [await _closed(send, requests, callers, seconds / 2) for callers in _CALLERS]
+        most = _CALLERS[-1] * TIMES
+        _tell(f"VerifyToken, {most} at once", runs, await _closed(send, requests, most, seconds))
+
+
+async def _logins(stage: Stage, seconds: float) -> None:
+    connector = aiohttp.TCPConnector(limit=0)
+    async with aiohttp.ClientSession(connector=connector, timeout=_LOGIN_PATIENCE) as session:
+
+        async def send(body: bytes) -> str:
+            try:
+                async with session.post(f"{stage.edge_url}/api/v1/login", data=body, headers=_JSON) as answer:
+                    content = await answer.json()
+                    return "OK" if answer.status == 200 else str(content["error"]["reason"])
+            except (TimeoutError, aiohttp.ClientError) as error:
+                return type(error).__name__
+
+        runs = []
+        for callers in _CALLERS:
+            requests = await _bodies(stage, int(seconds * 500))
+            runs.append(await _closed(send, requests, callers, seconds / 2))
+        offered = max(run.good_per_s for run in runs) * TIMES
+        requests = await _bodies(stage, int(offered * seconds))
+        _tell("Login, open loop", runs, await _open(send, requests, offered, seconds))
+
+
+_JSON = {"Content-Type": "application/json"}
+
+
+def _tell(name: str, runs: Iterable[Run], beyond: Run) -> None:
+    peak = max(run.good_per_s for run in runs)
     print(
-        f"{name}: peak {peak.good_per_s:.0f}/s; at {beyond.offered_per_s:.0f}/s offered {beyond.good_per_s:.0f}/s good,"
-        f" {beyond.good_per_s / peak.good_per_s:.0%} of the peak; {dict(beyond.outcomes)}"
+        f"{name}: peak {peak:.0f}/s; at {beyond.offered_per_s:.0f}/s offered {beyond.good_per_s:.0f}/s good,"
+        f" {beyond.good_per_s / peak:.0%} of the peak; {dict(beyond.outcomes)}"
     )
 
 
-async def _requests(stage: Stage, count: int) -> Iterable[bytes]:
-    bodies = [json.loads(body) for body in await stage.codes(count)]
+async def _bodies(stage: Stage, count: int) -> Iterable[bytes]:
+    codes = [json.loads(body)["code"] for body in await stage.codes(count)]
     return iter(
         [
-            pb.LoginRequest(
-                app_id=APP,
-                mini_program_code=body["code"],
-                client=types_pb2.ClientInfo(ip="203.0.113.7", device_id=f"phone-{number}"),
-            ).SerializeToString()
-            for number, body in enumerate(bodies)
+            json.dumps({"app_id": APP, "code": code, "device_id": f"phone-{number}"}).encode()
+            for number, code in enumerate(codes)
         ]
     )
 
 
-async def _closed(target: str, method: str, requests: Iterable[bytes], callers: int, seconds: float) -> Run:
+async def _closed(send: Send, requests: Iterable[bytes], callers: int, seconds: float) -> Run:
     """Let *callers* call, each its next one when the last is answered."""
     outcomes: Counter[str] = Counter()
     queue, began = iter(requests), time.perf_counter()
-    ends = began + seconds
-    async with grpc.aio.insecure_channel(target, options=[("grpc.enable_retries", 0)]) as channel:
-        send = channel.unary_unary(method, None, None)
 
-        async def caller() -> None:
-            while time.perf_counter() < ends and (request := next(queue, None)) is not None:
-                await _once(send, request, method, outcomes)
+    async def caller() -> None:
+        while time.perf_counter() < began + seconds and (request := next(queue, None)) is not None:
+            outcomes[await send(request)] += 1
 
-        await asyncio.gather(*(caller() for _ in range(callers)))
+    await asyncio.gather(*(caller() for _ in range(callers)))
     spent = time.perf_counter() - began
     return Run(sum(outcomes.values()) / spent, outcomes["OK"] / spent, outcomes)
 
 
-async def _open(target: str, method: str, requests: Iterable[bytes], per_s: float, seconds: float) -> Run:
-    """Send each request at its time, over several connections as several edges would."""
+async def _open(send: Send, requests: Iterable[bytes], per_s: float, seconds: float) -> Run:
+    """Send each request at its time."""
     outcomes: Counter[str] = Counter()
-    channels = [
-        grpc.aio.insecure_channel(target, options=[("grpc.enable_retries", 0), ("bench.number", number)])
-        for number in range(4)
-    ]
-    sends = itertools.cycle([channel.unary_unary(method, None, None) for channel in channels])
-    began, sent, tasks = time.perf_counter(), 0, set[asyncio.Task[None]]()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def once(request: bytes) -> None:
+        outcomes[await send(request)] += 1
+
+    began, sent = time.perf_counter(), 0
     for request in requests:
         while sent >= (time.perf_counter() - began) * per_s:  # noqa: ASYNC110 - a time is waited for
             await asyncio.sleep(0.001)
         if time.perf_counter() - began > seconds:
             break
         sent += 1
-        task = asyncio.ensure_future(_once(next(sends), request, method, outcomes))
+        task = asyncio.ensure_future(once(request))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     offering = time.perf_counter() - began
     await asyncio.gather(*tasks)
     spent = time.perf_counter() - began
-    for channel in channels:
-        await channel.close(None)
     return Run(sent / offering, outcomes["OK"] / spent, outcomes)
-
-
-async def _once(send: object, request: bytes, method: str, outcomes: Counter[str]) -> None:
-    try:
-        await send(request, timeout=_PATIENCE_S[method])  # type: ignore[operator]
-    except grpc.aio.AioRpcError as error:
-        outcomes[error.code().name] += 1
-    else:
-        outcomes["OK"] += 1
 
 
 if __name__ == "__main__":

@@ -68,7 +68,7 @@ class Stage:
         self.target, self._server_ops = _announced(ready, "grpc"), _announced(ready, "ops")
         options = ("--grpc-target", self.target, "--http-port", "0")
         self.edge = self._service("edge", *options, environment=environment)
-        self._edge_url = _announced(self.edge.start(), "http")
+        self.edge_url = _announced(self.edge.start(), "http")
         self.bare = self._bare("echo_http")
         self._bare_url = self.bare.start()
 
@@ -81,7 +81,7 @@ class Stage:
             CallsFailed: the login or its first check went wrong.
 
         """
-        self.grpc, self.http = GrpcClient(self.target), HttpClient(self._edge_url)
+        self.grpc, self.http = GrpcClient(self.target), HttpClient(self.edge_url)
         self._codes, self.bare_http = HttpClient(self._sandbox_url), HttpClient(self._bare_url)
         await self.http.run(await self.logins(1), callers=1)
         self.token = json.loads(self.http.bodies[0])["access_token"]

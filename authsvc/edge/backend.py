@@ -78,20 +78,22 @@ class Backend:
 
         """
         self._backpressure.admit()
-        await self._connected()
         try:
+            await self._connected()
             answer = await method(
                 request,
                 metadata=correlation.metadata,
                 timeout=self._settings.login_deadline.total_seconds(),
             )
+            self._backpressure.taken()
         except grpc.aio.AioRpcError as error:
             if tells_overload(error):
                 self._backpressure.refused()
             else:
                 self._backpressure.taken()
             raise from_login(error) from None
-        self._backpressure.taken()
+        finally:
+            self._backpressure.left()
         return answer
 
     async def is_serving(self) -> bool:

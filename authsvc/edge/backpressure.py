@@ -8,6 +8,7 @@ more: adaptive throttling, "Site Reliability Engineering", chapter 21, with deca
 
 import math
 from datetime import timedelta
+from typing import NoReturn
 
 from authsvc.edge.failures import Refused
 from authsvc.ports import Clock
@@ -21,13 +22,17 @@ _SURPLUS = 1.4
 _FLOOR_PER_S = 10
 _RETRY_AFTER_S = 2
 _LIMIT = "overload.edge"
+# Under way at once, as many as a server takes by default: beyond that a phone would give up before its turn comes.
+_PLACES = 500
 
 
 class Backpressure:
     """Knows what was asked of the server and what it took, over the last seconds."""
 
-    def __init__(self, *, clock: Clock, throttling: Throttling) -> None:
+    def __init__(self, *, clock: Clock, throttling: Throttling, places: int = _PLACES) -> None:
         self._clock = clock
+        self._places = places
+        self._under_way = 0
         self._throttling = throttling
         self._asked = 0.0
         self._taken = 0.0
@@ -36,9 +41,9 @@ class Backpressure:
 
     def admit(self) -> None:
         """
-        Return if the call may be sent; when its outcome is known, tell it by `taken` or `refused`.
+        Return if the call may be sent; when its outcome is known, tell it by `taken` or `refused`, and `left` in any case.
 
-        What is under way counts as neither, so that a burst after a silence is sent whole.
+        What is under way counts as neither, so that a burst after a silence is sent whole, as far as there are places.
 
         Raises:
             Refused: RATE_LIMITED; nothing was sent.
@@ -52,8 +57,14 @@ class Backpressure:
         if self._owed >= 1:
             self._owed -= 1
             self._asked += 1
-            self._throttling.count(_LIMIT)
-            raise Refused(BY_REASON["RATE_LIMITED"], retry_after=_RETRY_AFTER_S, cause=_LIMIT)
+            self._refuse()
+        if self._under_way >= self._places:
+            self._refuse()
+        self._under_way += 1
+
+    def left(self) -> None:
+        """Give the place of a call that was admitted back."""
+        self._under_way -= 1
 
     def taken(self) -> None:
         """Note that the server took a call, whatever its answer."""
@@ -65,6 +76,10 @@ class Backpressure:
         """Note that the server had too much to do to take a call."""
         self._decay()
         self._asked += 1
+
+    def _refuse(self) -> NoReturn:
+        self._throttling.count(_LIMIT)
+        raise Refused(BY_REASON["RATE_LIMITED"], retry_after=_RETRY_AFTER_S, cause=_LIMIT)
 
     def _decay(self) -> None:
         now = self._clock.elapsed()

@@ -30,6 +30,7 @@ class Scene:
                 assert (refused.reason, refused.retry_after) == ("RATE_LIMITED", 2)
                 continue
             sent += 1
+            self.edge.left()
             if taken < self.capacity:
                 taken += 1
                 self.edge.taken()
@@ -75,11 +76,15 @@ def test_when_the_rush_is_over_everything_is_sent_again() -> None:
 
 def test_a_burst_after_a_silence_is_sent_whole() -> None:
     """
-    What is under way counts as neither taken nor refused.
+    What is under way counts as neither taken nor refused; but there are places for so many only.
     """
     scene = Scene(capacity=1)
-    for _ in range(1000):
+    for _ in range(500):
         scene.edge.admit()
+    with pytest.raises(Refused):
+        scene.edge.admit()
+    scene.edge.left()
+    scene.edge.admit()
 
 
 def test_a_server_that_takes_nothing_is_still_asked_now_and_then() -> None:
