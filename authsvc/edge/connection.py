@@ -1,9 +1,4 @@
-"""
-One HTTP connection with the deadlines aiohttp lacks (facts/pitfalls.md: a bare server is open to slowloris).
-
-The deadlines are not timers: the connection remembers since when it waits, and the server asks all connections once a
-second, so that a request pays two attribute writes for them.
-"""
+"""One HTTP connection of the edge: its deadlines are `authsvc.deadlines`', its refusals the edge's own."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,6 +6,7 @@ from typing import Any
 
 from aiohttp import web
 
+from authsvc.deadlines import Deadlines, TimedConnection
 from authsvc.edge.settings import EdgeSettings
 from authsvc.ports import Clock
 
@@ -18,24 +14,10 @@ Render = Callable[[web.BaseRequest, int, dict[str, str]], web.Response]
 """Make the edge's error reply for a request that never reached a route, from an HTTP status and extra headers."""
 
 
-class EdgeConnection(web.RequestHandler):
-    """
-    A connection that can be overdue, and whose refusals are the edge's own.
+class EdgeConnection(TimedConnection):
+    """A connection whose refusals are the edge's own."""
 
-    Known limit: bytes of a next request that arrive in the same segment as the end of the one before count as
-    keep-alive time, not against the header deadline; such a connection is no dearer than an idle one.
-    """
-
-    __slots__ = (
-        "_ahead",
-        "_clock",
-        "_connections",
-        "_header_since",
-        "_render",
-        "_settings",
-        "_stalled_since",
-        "_working",
-    )
+    __slots__ = ("_render",)
 
     def __init__(
         self,
@@ -44,84 +26,23 @@ class EdgeConnection(web.RequestHandler):
         loop: asyncio.AbstractEventLoop,
         clock: Clock,
         settings: EdgeSettings,
-        connections: "set[EdgeConnection]",
+        connections: set[TimedConnection],
         render: Render,
     ) -> None:
         super().__init__(
             manager,
             loop=loop,
+            now=clock.elapsed,
+            deadlines=Deadlines(settings.header_deadline, settings.body_deadline, settings.write_deadline),
+            connections=connections,
+            most=settings.max_connections,
             keepalive_timeout=settings.keep_alive.total_seconds(),
-            access_log=None,  # type: ignore[arg-type]  # documented: None switches it off
             max_line_size=settings.max_header_line,
             max_field_size=settings.max_header_line,
             max_headers=settings.max_headers,
-            lingering_time=1.0,  # a refused body is not worth more
             auto_decompress=False,  # a compressed body is not JSON; so no bomb can unfold
         )
-        self._clock = clock
-        self._settings = settings
-        self._connections = connections
         self._render = render
-        self._header_since: float | None = None
-        self._stalled_since: float | None = None
-        self._working = False
-        self._ahead = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Serve the connection, or close it at once if there are too many."""
-        super().connection_made(transport)
-        self._connections.add(self)
-        if len(self._connections) > self._settings.max_connections and self.transport is not None:
-            self.transport.abort()
-
-    def connection_lost(self, exc: BaseException | None) -> None:
-        """Forget the connection."""
-        self._connections.discard(self)
-        super().connection_lost(exc)
-
-    def data_received(self, data: bytes) -> None:
-        """Start the header's clock at a request's first byte."""
-        if self._working:
-            self._ahead = True
-        elif self._header_since is None:
-            self._header_since = self._clock.elapsed()
-        super().data_received(data)
-
-    def pause_writing(self) -> None:
-        """Note since when the peer does not read."""
-        self._stalled_since = self._clock.elapsed()
-        super().pause_writing()
-
-    def resume_writing(self) -> None:
-        """Note that the peer reads again."""
-        self._stalled_since = None
-        super().resume_writing()
-
-    def request_began(self) -> None:
-        """Stop the header's clock: the headers are complete and a route has the request."""
-        self._working = True
-        self._header_since = None
-
-    def body_was_read(self) -> None:
-        """Take what arrived so far as this request's body, not the next one's beginning."""
-        self._ahead = False
-
-    def request_ended(self) -> None:
-        """Go back to waiting; what arrived meanwhile is the beginning of the next request."""
-        self._working = False
-        if self._ahead:
-            self._ahead = False
-            self._header_since = self._clock.elapsed()
-
-    def close_if_overdue(self, now: float) -> None:
-        """Abort if the peer has been sending headers, or not reading, for too long at *now* (Clock.elapsed)."""
-        header, stalled = self._header_since, self._stalled_since
-        if (header is not None and now - header >= self._settings.header_deadline.total_seconds()) or (
-            stalled is not None and now - stalled >= self._settings.write_deadline.total_seconds()
-        ):
-            transport = self.transport
-            if transport is not None:
-                transport.abort()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None

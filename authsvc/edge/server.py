@@ -7,6 +7,7 @@ from datetime import timedelta
 
 from aiohttp import web
 
+from authsvc.deadlines import TimedConnection
 from authsvc.edge.app import CLOCK, HEALTH, ROUTING
 from authsvc.edge.connection import EdgeConnection
 from authsvc.edge.settings import EdgeSettings
@@ -33,7 +34,7 @@ class EdgeServer:
         self._port = port
         self._settings = settings
         self._runner = web.AppRunner(app)
-        self._connections: set[EdgeConnection] = set()
+        self._connections: set[TimedConnection] = set()
         self._listener: asyncio.Server | None = None
         self._watch: asyncio.Task[None] | None = None
 

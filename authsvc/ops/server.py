@@ -3,9 +3,12 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 
 from aiohttp import web
+
+from authsvc.deadlines import DEADLINES, Connections, Deadlines, on_the_clock
 
 # A part's own word on whether it is ready: an empty text is yes, anything else says what is missing.
 Probe = Callable[[], Awaitable[str]]
@@ -13,6 +16,7 @@ Probe = Callable[[], Awaitable[str]]
 Exposition = Callable[[], Awaitable[tuple[bytes, str]]]
 # An orchestrator gives a probe about this long itself; a part that says nothing is not ready.
 _PROBE_LIMIT_S = 1.0
+_KEEP_ALIVE = timedelta(seconds=30)
 _LOCAL_NAMES = frozenset({"127.0.0.1", "localhost", "::1"})
 _HOST = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9._-]+))(?::[0-9]{1,5})?")
 
@@ -35,6 +39,7 @@ class OpsServer:
         check_host: bool,
         socket: str = "",
         notices: Mapping[str, Probe] = MappingProxyType({}),
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         self._socket = socket
         self._host = host
@@ -43,7 +48,10 @@ class OpsServer:
         self._probes = probes
         self._notices = notices
         self._check_host = check_host
+        self._deadlines = deadlines
         self._runner: web.AppRunner | None = None
+        self._connections: Connections | None = None
+        self._listener: asyncio.Server | None = None
 
     async def start(self) -> str:
         """
@@ -53,33 +61,37 @@ class OpsServer:
             OSError: the address cannot be bound.
 
         """
-        app = web.Application(client_max_size=1024, middlewares=[self._guard])
+        app = web.Application(client_max_size=1024, middlewares=[on_the_clock, self._guard])
         app.router.add_get("/metrics", self._metrics)
         app.router.add_get("/healthz", self._alive)
         app.router.add_get("/readyz", self._ready)
-        runner = web.AppRunner(app, access_log=None, keepalive_timeout=30.0, shutdown_timeout=1.0)
+        runner = web.AppRunner(app, shutdown_timeout=1.0)
         await runner.setup()
-        site: web.BaseSite
-        if self._socket:
-            site = web.UnixSite(runner, self._socket)
-        else:
-            site = web.TCPSite(runner, self._host, self._port)
+        assert runner.server is not None
+        connections = Connections(runner.server, deadlines=self._deadlines, keep_alive=_KEEP_ALIVE)
+        loop = asyncio.get_running_loop()
         try:
-            await site.start()
+            if self._socket:
+                listener = await loop.create_unix_server(connections, self._socket)
+            else:
+                listener = await loop.create_server(connections, self._host, self._port)
         except OSError:
+            connections.stop_looking()
             await runner.cleanup()
             raise
-        self._runner = runner
+        self._runner, self._connections, self._listener = runner, connections, listener
         if self._socket:
             return f"unix:{self._socket}"
-        port = runner.addresses[0][1]
+        port = listener.sockets[0].getsockname()[1]
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{port}"
 
     async def stop(self) -> None:
         """Close the listener. Idempotent."""
         runner, self._runner = self._runner, None
-        if runner is not None:
+        if runner is not None and self._listener is not None and self._connections is not None:
+            self._listener.close()
+            self._connections.stop_looking()
             await runner.cleanup()
 
     @web.middleware

@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from authsvc.deadlines import Deadlines, body_in_time, on_the_clock
 from authsvc.sandbox import gate
 from authsvc.sandbox.cgi_bin import StableToken, Token
 from authsvc.sandbox.console import Console
@@ -48,13 +49,25 @@ class Busy:
 
 
 def application(
-    parts: Parts, *, entropy: Entropy, check_host: bool, busy: Busy, switchboard: Switchboard
+    parts: Parts,
+    *,
+    entropy: Entropy,
+    check_host: bool,
+    busy: Busy,
+    switchboard: Switchboard,
+    deadlines: Deadlines,
 ) -> web.Application:
     """
     An application to be run once.
     """
     app = web.Application(
-        middlewares=[busy.track, gate.guard(check_host=check_host), gate.explain],
+        middlewares=[
+            on_the_clock,
+            busy.track,
+            gate.guard(check_host=check_host),
+            gate.explain,
+            body_in_time(deadlines),
+        ],
         client_max_size=_MAX_BODY,
     )
     app.on_response_prepare.append(gate.mark)

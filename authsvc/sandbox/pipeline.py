@@ -66,7 +66,7 @@ class Pipeline:
         return handle
 
     async def _answer(self, request: web.Request, endpoint: Endpoint, arrival: Arrival) -> web.StreamResponse:
-        body = await request.read() if request.can_read_body else b""
+        body = await request.read()
         call = Call(request.method, request.query, body, secure=request.secure)
         subject = endpoint.subject(call)
         self._arrivals.identify(arrival, app_id=subject.app_id, code=subject.code)

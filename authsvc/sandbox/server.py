@@ -14,6 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
+from authsvc.deadlines import DEADLINES, Connections, Deadlines
 from authsvc.sandbox import gate
 from authsvc.sandbox.application import Busy, application
 from authsvc.sandbox.arrivals import Arrivals
@@ -28,7 +29,7 @@ from authsvc.sandbox.user_data import Kind, UserData, make_user_data
 from authsvc.sandbox.vectors import self_check
 from authsvc.sandbox.world import World
 
-_KEEPALIVE: Final = 75.0
+_KEEP_ALIVE: Final = timedelta(seconds=75)
 
 
 class SandboxServer:
@@ -46,10 +47,11 @@ class SandboxServer:
         port: int = 0,
         check_host: bool = True,
         tls: ssl.SSLContext | None = None,
+        deadlines: Deadlines = DEADLINES,
     ) -> None:
         """
         Port 0 takes a free one. ``check_host`` serves only local Host names while bound to loopback. ``tls`` makes it
-        speak HTTPS only.
+        speak HTTPS only. ``deadlines`` bound slow peers.
         """
         self.world = world
         self.people = People(world)
@@ -59,10 +61,12 @@ class SandboxServer:
         self.clock = SteeredClock(clock)
         self._entropy = entropy
         self._tls = tls
+        self._deadlines = deadlines
         self._port = Port(host, port)
         self._check_host = check_host and gate.is_loopback(host)
         self._runner: web.AppRunner | None = None
-        self._site: web.SockSite | None = None
+        self._connections: Connections | None = None
+        self._listener: asyncio.Server | None = None
         self._held: socket.socket | None = None
         self._reopening: asyncio.Task[None] | None = None
         self._busy = Busy()
@@ -98,16 +102,17 @@ class SandboxServer:
                 check_host=self._check_host,
                 busy=self._busy,
                 switchboard=self,
+                deadlines=self._deadlines,
             ),
-            # aiohttp's access log would write the query, secret included.
-            access_log=None,
             # A fault's wait ends when its client goes away.
             handler_cancellation=True,
-            keepalive_timeout=_KEEPALIVE,
             shutdown_timeout=1.0,
         )
         await runner.setup()
+        assert runner.server is not None, "set up makes it"
         self._runner = runner
+        # They write no access log: it would hold the query, secret included.
+        self._connections = Connections(runner.server, deadlines=self._deadlines, keep_alive=_KEEP_ALIVE)
         try:
             await self._listen(self._port.bind())
         except BaseException:
@@ -119,7 +124,10 @@ class SandboxServer:
         Nothing listens, and every connection is gone, whatever it was waiting for. Stopping twice is fine.
         """
         await self._forget_reopening()
-        runner, self._runner, self._site = self._runner, None, None
+        runner, self._runner = self._runner, None
+        self._close_listener()
+        if self._connections is not None:
+            self._connections.stop_looking()
         if self._held is not None:
             self._held.close()
             self._held = None
@@ -200,9 +208,8 @@ class SandboxServer:
         for ``duration``. The port stays ours.
         """
         await self._forget_reopening()
-        if self._site is not None:
-            await self._site.stop()
-            self._site = None
+        if self._listener is not None:
+            self._close_listener()
             self.close_idle()
             self._held = await self._port.hold()
         if duration is not None:
@@ -240,14 +247,24 @@ class SandboxServer:
         )
 
     async def _listen(self, listener: socket.socket) -> None:
-        assert self._runner is not None, "listening starts after the runner is set up"
-        site = web.SockSite(self._runner, listener, backlog=1024, ssl_context=self._tls)
+        assert self._connections is not None, "listening starts after the runner is set up"
+        handshake = self._deadlines.header.total_seconds() if self._tls else None
         try:
-            await site.start()
+            self._listener = await asyncio.get_running_loop().create_server(
+                self._connections,
+                sock=listener,
+                backlog=1024,
+                ssl=self._tls,
+                ssl_handshake_timeout=handshake,
+            )
         except BaseException:
             listener.close()
             raise
-        self._site = site
+
+    def _close_listener(self) -> None:
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            listener.close()
 
     async def _reopen(self) -> None:
         held, self._held = self._held, None
