@@ -52,8 +52,12 @@ class Cluster:
 
     def kid(self, state: str) -> str:
         """The id of the one key in this state."""
-        (found,) = [kid for kid, its in self.states().items() if its == state]
-        return found
+        return self.kids(state)[0]
+
+    def kids(self, *states: str) -> tuple[str, ...]:
+        """The ids of the keys in these states, one each."""
+        by_state = {state: kid for kid, state in self.states().items()}
+        return tuple(by_state[state] for state in states)
 
     def execute(self, statement: str) -> None:
         """Change the record behind everybody's back."""
@@ -94,15 +98,22 @@ def cluster(folder: Path, wechat: str, *, database: str = "", **env: str) -> Ite
         yield Cluster(site, own, processes, service)
 
 
+@pytest.fixture(scope="module")
+def server() -> Iterator[tuple[str, str]]:
+    """PostgreSQL, and the name of a migrated database to copy."""
+    with postgres.any_server() as url:
+        yield url, postgres.migrated_template(url)
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def site(request: pytest.FixtureRequest, tmp_path: Path, wechat: str) -> Iterator[Cluster]:
     if request.param == "sqlite":
         with cluster(tmp_path, wechat) as one:
             yield one
         return
+    url, template = request.getfixturevalue("server")
     with (
-        postgres.any_server() as url,
-        postgres.fresh_database(url, template=postgres.migrated_template(url)) as database,
+        postgres.fresh_database(url, template=template) as database,
         cluster(tmp_path, wechat, database=database) as one,
     ):
         yield one
@@ -113,10 +124,10 @@ async def test_a_rotation_under_load_refuses_no_good_token(site: Cluster) -> Non
     Clients verify and refresh over every server and with the client library while the prepared key takes over: every
     verdict is `active`, on tokens of the old key as of the new, and all come to have tokens of the new one.
     """
-    old, new = site.kid("active"), site.kid("prepared")
+    old, new = site.kids("active", "prepared")
     refused = command("keys", "rotate", cwd=site.site.folder, env=site.env)
     assert (refused.returncode, "wait" in refused.stderr) == (1, True)
-    async with Load(site.targets, connections=4).running(site.service, clients=12) as load:
+    async with Load(site.targets, connections=3).running(site.service, clients=8) as load:
         kept = load.clients[0].access
         await load.more(100)
         load.refreshing = True
@@ -136,8 +147,8 @@ async def test_a_rotation_under_load_refuses_no_good_token(site: Cluster) -> Non
 
 async def withdrawn_under_load(site: Cluster) -> tuple[Load, float, str]:
     """Withdraw the active key while clients work; return the load, when the command had answered, and the key."""
-    old, new = site.kid("active"), site.kid("prepared")
-    async with Load(site.targets, connections=4).running(site.service, clients=12) as load:
+    old, new = site.kids("active", "prepared")
+    async with Load(site.targets, connections=3).running(site.service, clients=8) as load:
         kept = load.clients[0].access
         await load.more(100)
         answer = json.loads(await asyncio.to_thread(site.keys, "withdraw", old, "--yes"))
@@ -199,9 +210,9 @@ def scheduled(request: pytest.FixtureRequest, tmp_path: Path, wechat: str) -> It
         with cluster(tmp_path, wechat, **schedule) as one:
             yield one
         return
+    url, template = request.getfixturevalue("server")
     with (
-        postgres.any_server() as url,
-        postgres.fresh_database(url, template=postgres.migrated_template(url)) as database,
+        postgres.fresh_database(url, template=template) as database,
         cluster(tmp_path, wechat, database=database, **schedule) as one,
     ):
         yield one
@@ -211,7 +222,7 @@ def test_of_two_servers_one_keeps_the_schedule(scheduled: Cluster) -> None:
     """
     The active key comes of age while both run: one of them rotates and tells, both sign with the new key.
     """
-    old, new = scheduled.kid("active"), scheduled.kid("prepared")
+    old, new = scheduled.kids("active", "prepared")
     make_due(scheduled)
     wait_until(lambda: scheduled.states() == {old: "retired", new: "active"}, what="the rotation")
 
