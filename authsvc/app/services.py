@@ -177,7 +177,7 @@ def build_services(parts: Parts) -> dict[str, Service]:
             apps=apps,
             store=store,
             people=people,
-            codes=CodeExchange(store=store, wechat=parts.wechat, observer=observer),
+            codes=CodeExchange(store=store, wechat=parts.wechat, observer=observer, limiter=parts.limiter),
             index=index,
             tail=tail,
             entropy=entropy,

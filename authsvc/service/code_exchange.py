@@ -4,17 +4,22 @@ from datetime import timedelta
 
 from authsvc.domain.apps import App
 from authsvc.domain.errors import LoginCodeUsed, StoreUnavailable, WeChatUnavailable
+from authsvc.domain.sessions import ClientInfo
 from authsvc.ports import CodeSession, Event, Observer, SessionStore, WeChat
+from authsvc.service.limits import Limiter
 
 # Twice the life of a code (facts page 1.1), so that no code outlives its claim.
 CLAIM_TTL = timedelta(minutes=10)
+# The contract's calls that use it say nothing of the client: what holds is the app's limit and the code's.
+_NOBODY = ClientInfo()
 
 
 class CodeExchange:
     """Claims, sends, and gives back the claim of what provably was not sent."""
 
-    def __init__(self, *, store: SessionStore, wechat: WeChat, observer: Observer) -> None:
+    def __init__(self, *, store: SessionStore, wechat: WeChat, observer: Observer, limiter: Limiter) -> None:
         self._store = store
+        self._limiter = limiter
         self._wechat = wechat
         self._observer = observer
 
@@ -24,10 +29,19 @@ class CodeExchange:
 
         Raises:
             StoreUnavailable, WeChatUnavailable: the code was not sent and may be tried again.
+            RateLimited: too many of this app, or failures with this code; it was not sent.
             LoginCodeUsed: claimed before, here or elsewhere.
             LoginCodeInvalid, LoginCodeSpent, WeChatUserBlocked, WeChatThrottled, WeChatMisconfigured: see `errors`.
 
         """
+        await self._limiter.admit_login(app, _NOBODY, code_hash=code_hash)
+        try:
+            return await self._once(app, code=code, code_hash=code_hash)
+        except Exception as error:
+            await self._limiter.login_failed(app, _NOBODY, error, code_hash=code_hash)
+            raise
+
+    async def _once(self, app: App, *, code: str, code_hash: bytes) -> CodeSession:
         if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):
             raise LoginCodeUsed("claimed before")
         try:

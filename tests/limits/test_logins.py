@@ -128,6 +128,18 @@ async def test_one_code_tried_over_and_over_is_stopped_wherever_it_comes_from(co
     assert outcomes == ["LoginCodeInvalid", "LoginCodeUsed", "LoginCodeUsed", *["RateLimited"] * 3]
 
 
+async def test_codes_that_erase_are_held_to_the_same_limit(core: Core) -> None:
+    """
+    Trying one code over and over reaches the record no more often for being another call.
+    """
+    outcomes = []
+    for _ in range(5):
+        with pytest.raises((LoginCodeInvalid, LoginCodeUsed, RateLimited)) as caught:
+            await core.personal_data.erase_self(app_id=D1, code=f"made-up-{1:026d}", by="edge")
+        outcomes.append(caught.type)
+    assert outcomes == [LoginCodeInvalid, LoginCodeUsed, LoginCodeUsed, RateLimited, RateLimited]
+
+
 async def test_one_user_cannot_log_in_without_end(core: Core) -> None:
     """
     Whatever the addresses and devices; others of the same address can.

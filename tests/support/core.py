@@ -364,7 +364,7 @@ def assemble(
             apps=apps,
             store=record,
             people=people,
-            codes=CodeExchange(store=record, wechat=wechat, observer=observer),
+            codes=CodeExchange(store=record, wechat=wechat, observer=observer, limiter=limiter),
             index=index,
             tail=tail,
             entropy=entropy,
