@@ -48,16 +48,16 @@ class Sessions:
         app_id = text_field(content, "app_id") or self._settings.default_app
         if not app_id:
             raise invalid_field("app_id", "is required")
-        response = await self._backend.login(
-            LoginRequest(
-                app_id=app_id,
-                mini_program_code=None if legacy_token else code,
-                legacy_token=legacy_token or None,
-                client=self._client(request, content),
-                phone_code=text_field(content, "phone_code"),
-            ),
-            correlation,
+        login = LoginRequest(
+            app_id=app_id,
+            client=self._client(request, content),
+            phone_code=text_field(content, "phone_code"),
         )
+        if legacy_token:
+            login.legacy_token = legacy_token
+        else:
+            login.mini_program_code = code
+        response = await self._backend.login(login, correlation)
         return json_reply(_login_json(response), request_id=correlation.request_id)
 
     async def legacy_login(self, request: web.Request, correlation: Correlation) -> web.Response:

@@ -1,6 +1,7 @@
 """Keys of ours in the three algorithms, keys of strangers, and tokens signed by any of them, made at once."""
 
 import base64
+import functools
 import hashlib
 import hmac
 import json
@@ -46,7 +47,9 @@ class Key:
     pem: bytes = field(repr=False)
 
     @classmethod
-    def generate(cls, alg: str) -> "Key":
+    @functools.cache  # an RSA key takes a second, and nothing here changes one
+    def generate(cls, alg: str, owner: str) -> "Key":
+        """The key of this owner, made once per process."""
         pem = generate_signing_key(alg)
         private = load_pem_private_key(pem, password=None)
         assert isinstance(private, PrivateKey)
@@ -107,7 +110,8 @@ class Keyring:
     def write(cls, directory: Path, clock: FakeClock) -> "Keyring":
         """Make them; ours lie in the directory that a core loads."""
         keyring = cls(
-            {alg: Key.generate(alg) for alg in ALGORITHMS}, {alg: Key.generate(alg) for alg in ALGORITHMS}
+            {alg: Key.generate(alg, "us") for alg in ALGORITHMS},
+            {alg: Key.generate(alg, "a stranger") for alg in ALGORITHMS},
         )
         for key in keyring.ours.values():
             write_new(directory / "keys", key.pem, created_at=clock.now())

@@ -30,6 +30,7 @@ def _of(bench: Bench, key: Key) -> Iterator[tuple[str, str]]:
 
 def _claims(bench: Bench) -> Iterator[tuple[str, dict[str, Any]]]:
     now = bench.now
+    value: Any
     yield "plain", {}
     for name in bench.payload():
         yield f"without {name}", {name: None}
@@ -83,6 +84,7 @@ def _claims(bench: Bench) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def _headers(key: Key) -> Iterator[tuple[str, object]]:
+    more: dict[str, Any]
     for more in (
         {"cty": "JWT"}, {"x5t": "AA"}, {"zip": "DEF"}, {"b64": True}, {"b64": False}, {"crit": []}, {"crit": ["exp"]},
         {"jku": "https://evil.example"}, {"x5u": "https://evil.example"}, {"jwk": {}}, {"x": [1]}, {"typ": "JWT"},
