@@ -8,7 +8,6 @@ nothing else of it.
 from tests.storage.conformance.apps import TestAppEndings
 from tests.storage.conformance.auditing import TestAuditReading, TestAuditRows, TestAuditTogether
 from tests.storage.conformance.callers import TestCallers
-from tests.storage.conformance.callers import TestCallers
 from tests.storage.conformance.codes import TestLoginCodes
 from tests.storage.conformance.decisions import TestDecisions
 from tests.storage.conformance.delivery import TestDelivery
@@ -43,7 +42,6 @@ from tests.storage.conformance.users import TestUserEndings
 
 __all__ = [
     "TestAppEndings",
-    "TestCallers",
     "TestAuditErasure",
     "TestAuditReading",
     "TestAuditRetention",
