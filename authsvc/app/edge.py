@@ -69,6 +69,8 @@ class Edge:
             language=settings.language,
             trusted_proxies=settings.trusted_proxies,
             allowed_hosts=_LOCAL_HOSTS if check_host else None,
+            origins=frozenset(settings.http_origins),
+            is_https=self._tls is not None,
             forged_tokens=settings.rate("limit_forged_ip", wide=settings.env is Environment.DEV),
         )
         self._channel = self._open_channel()

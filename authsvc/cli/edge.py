@@ -15,7 +15,7 @@ from authsvc.cli.running import TIED, ReadyFile, end_with_parent, listening, mak
 @TIED
 @settings_options(
     "env", "log_format", "log_level", "ready_file", "grpc_target", "default_app", "http_host", "http_port",
-    "edge_audiences", "hard_bound", "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
+    "edge_audiences", "hard_bound", "http_origins", "trusted_proxies", "language", "allow_plaintext", "stop_grace", "ops_host", "ops_port",
     "http_certificate", "http_certificate_key", "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key",
     "grpc_server_name", "limits_wide", "limit_forged_ip",
 )  # fmt: skip

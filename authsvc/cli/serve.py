@@ -29,7 +29,7 @@ SERVER_OPTIONS = (
     "limits_wide", *(f"limit_{name}" for name in DEFAULT_RATES), "watchers", "watchers_per_principal", "calls_in_flight",
 )  # fmt: skip
 EDGE_OPTIONS = (
-    "http_host", "http_port", "edge_audiences", "trusted_proxies", "language", "allow_plaintext",
+    "http_host", "http_port", "http_origins", "edge_audiences", "trusted_proxies", "language", "allow_plaintext",
     "http_certificate", "http_certificate_key", "grpc_ca", "grpc_client_certificate", "grpc_client_certificate_key",
     "grpc_server_name", "limit_forged_ip",
 )  # fmt: skip

@@ -14,6 +14,7 @@ from pydantic import BaseModel, BeforeValidator, Field, SecretStr
 from pydantic_settings import NoDecode
 
 from authsvc.domain.principals import Role
+from authsvc.domain.web_origins import is_web_origin
 
 
 class Environment(StrEnum):
@@ -196,6 +197,10 @@ class EdgeSection(Section):
         (),
         description="Audiences of the edge itself: /verify and /session judge here, where nothing else is asked for",
     )
+    http_origins: Names = Field(
+        (),
+        description="Origins of web pages (H5) that may read the edge's answers, e.g. https://m.example.com",
+    )
     trusted_proxies: Names = Field(
         (), description="Networks whose X-Forwarded-For is believed, e.g. 10.0.0.0/8"
     )
@@ -209,7 +214,11 @@ class EdgeSection(Section):
 
     def complaints(self, environment: Environment) -> Iterator[str]:
         """See Section.complaints."""
-        del environment
+        for origin in self.http_origins:
+            if not is_web_origin(origin):
+                yield f"http_origins: {origin} is no origin as browsers send it, such as https://m.example.com"
+            elif environment is Environment.PROD and not origin.startswith("https:"):
+                yield f"http_origins: {origin} is changed by whoever carries it; prod wants https"
         for block in self.trusted_proxies:
             try:
                 ip_network(block)

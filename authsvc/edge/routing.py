@@ -20,6 +20,7 @@ from authsvc.edge.correlation import Correlation, correlate
 from authsvc.edge.failures import Refused, from_call, invalid_field
 from authsvc.edge.language import choose_language
 from authsvc.edge.origin import Origin
+from authsvc.edge.protection import Protection
 from authsvc.edge.replies import error_reply, legacy_error_reply
 from authsvc.edge.settings import EdgeSettings
 from authsvc.ports import CallRecord, Clock, Entropy, Observer
@@ -41,6 +42,7 @@ class Routing:
         self._clock = clock
         self._entropy = entropy
         self._origin = Origin(settings.trusted_proxies)
+        self._protection = Protection(settings)
 
     def route(
         self,
@@ -81,6 +83,7 @@ class Routing:
         refused = refuse_http(status, headers=headers)
         outcome = self._refuse(request, correlation, refused)
         self._report(UNMATCHED, outcome, correlation, self._clock.elapsed())
+        self._protection.protect(request, outcome.response)  # it may go out without aiohttp
         return outcome.response
 
     async def _answer(
@@ -103,7 +106,7 @@ class Routing:
 
     def _refuse(self, request: web.BaseRequest, correlation: Correlation, refused: Refused) -> "_Outcome":
         language = choose_language(request.headers.get("Accept-Language"), default=self._settings.language)
-        shape = legacy_error_reply if request.path == LEGACY_PATH else error_reply
+        shape = legacy_error_reply if request.rel_url.raw_path == LEGACY_PATH else error_reply
         response = shape(refused, language=language, request_id=correlation.request_id)
         return _Outcome(response, refused.reason, refused.cause)
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from ipaddress import ip_network
 
 from authsvc.domain.limits import Rate
+from authsvc.domain.web_origins import is_web_origin
 
 _ZERO = timedelta(0)
 
@@ -19,6 +20,9 @@ class EdgeSettings:
     `audiences` are the edge's own: a token must be meant for one of them where `/verify` is not asked for another.
     `trusted_proxies` are CIDR blocks whose X-Forwarded-For is believed. `allowed_hosts` are host names without port
     (IPv6 without brackets); None accepts any, which is right behind a proxy that checks.
+
+    `origins` are those of the web pages that may read answers, exactly as browsers send them; none by default.
+    `is_https`: answers say that this name is to be asked over TLS only.
 
     `header_deadline` runs from a request's first byte to the end of its headers, `body_deadline` from there to the
     end of its body: together, with a second for noticing and one for closing, they bound a half-sent request (14 s). `write_deadline` bounds a client that
@@ -49,6 +53,8 @@ class EdgeSettings:
     login_deadline: timedelta = timedelta(seconds=15)
     connect_deadline: timedelta = timedelta(seconds=1)
     forged_tokens: Rate | None = None
+    origins: frozenset[str] = frozenset()
+    is_https: bool = False
 
     def __post_init__(self) -> None:
         if self.language not in {"zh", "en"}:
@@ -58,6 +64,9 @@ class EdgeSettings:
                 ip_network(block)
             except ValueError as error:
                 raise ValueError(f"trusted_proxies: {error}") from None
+        for origin in self.origins:
+            if not is_web_origin(origin):
+                raise ValueError(f"origins: {origin} is none")
         counts: Mapping[str, int] = {
             "max_body": self.max_body,
             "max_header_line": self.max_header_line,

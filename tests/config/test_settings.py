@@ -52,6 +52,7 @@ SAMPLES: dict[str, tuple[str, Any]] = {
     "http_port": ("0", 0),
     "grpc_target": ("localhost:1", "localhost:1"),
     "edge_audiences": ("shop,orders", ("shop", "orders")),
+    "http_origins": ("https://m.example.com", ("https://m.example.com",)),
     "trusted_proxies": ("10.0.0.0/8,192.168.0.1", ("10.0.0.0/8", "192.168.0.1")),
     "language": ("en", "en"),
     "allow_plaintext": ("true", True),
