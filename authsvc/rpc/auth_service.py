@@ -15,8 +15,8 @@ from authsvc.rpc.convert import Cursors, client_info, required, token_pair
 from authsvc.rpc.statuses import reason_of
 from authsvc.rpc.verdicts import VerdictEncoder, encode_batch
 from authsvc.rpc.wrapper import Call, Service, Unary
-from authsvc.service.limits import Limiter
 from authsvc.service.legacy_login import LegacyLogins
+from authsvc.service.limits import Limiter
 from authsvc.service.login import Logins
 from authsvc.service.phone import KnownNumber
 from authsvc.service.refresh import Refreshes
