@@ -111,7 +111,10 @@ class GrpcServer:
             names = (*registered, reflection_service.NAME)
             registered[reflection_service.NAME] = reflection_service.methods(names)
         server.add_generic_rpc_handlers(
-            tuple(self._wrapper.service(name, methods) for name, methods in registered.items())
+            (
+                *(self._wrapper.service(name, methods) for name, methods in registered.items()),
+                self._wrapper.unmatched(),
+            )
         )
         address = _bind(server, settings, settings.port, ask_clients=True)
         if settings.keys_port is not None:

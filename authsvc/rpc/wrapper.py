@@ -42,6 +42,7 @@ RequestT = TypeVar("RequestT", bound=Message)
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 # Random ids are made so many at a time: alone, between two calls, each costs several µs of cold code.
 _IDS_AT_ONCE = 64
+UNMATCHED = "gRPC unmatched"
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
@@ -135,6 +136,25 @@ class Wrapper:
         """Return the handler of a whole service, each method wrapped."""
         handlers = {method: self._handler(f"/{name}/{method}", what) for method, what in methods.items()}
         return grpc.method_handlers_generic_handler(name, handlers)
+
+    def unmatched(self) -> "grpc.GenericRpcHandler[Any, Any]":
+        """Return the handler of every path that no service has: counted like others, by one name, and refused."""
+        return _Unmatched(grpc.stream_stream_rpc_method_handler(self._refuse_unmatched))
+
+    async def _refuse_unmatched(
+        self, raws: AsyncIterator[bytes], context: ServicerContext
+    ) -> AsyncIterator[bytes]:
+        del raws
+        # Never the path itself: it may hold anything.
+        record, started, metadata = (
+            CallRecord(UNMATCHED, "OK", "", 0.0),
+            self._clock.elapsed(),
+            _metadata(context),
+        )
+        record.request_id, record.trace_id = self._request_id(metadata), _trace_id(metadata)
+        self._observe(record, started, code="UNIMPLEMENTED")
+        await context.abort(grpc.StatusCode.UNIMPLEMENTED, "there is no such method")
+        yield b""  # never comes: it makes this a stream
 
     def _handler(self, path: str, method: Method) -> "grpc.RpcMethodHandler[Any, Any]":
         policy = POLICIES.get(path)
@@ -324,6 +344,18 @@ class Wrapper:
             raw = self._entropy.token_bytes(ID_BYTES * _IDS_AT_ONCE)
             self._request_ids = [encode_id(raw[at : at + ID_BYTES]) for at in range(0, len(raw), ID_BYTES)]
         return self._request_ids.pop()
+
+
+class _Unmatched(grpc.GenericRpcHandler):  # type: ignore[type-arg]
+    """Takes whatever the services before it have not."""
+
+    def __init__(self, handler: "grpc.RpcMethodHandler[Any, Any]") -> None:
+        self._handler = handler
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[Any, Any]":
+        """See grpc.GenericRpcHandler.service."""
+        del handler_call_details
+        return self._handler
 
 
 _ANYBODY = Principal(name="", roles=frozenset(), audiences=frozenset())

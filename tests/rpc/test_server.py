@@ -257,12 +257,22 @@ async def test_too_large_is_a_typed_status_and_no_crash(running: Running) -> Non
     assert pb.VerifyTokenResponse.FromString(await running.raw(path, long)).HasField("inactive")
 
 
-async def test_an_unknown_method_is_unimplemented(running: Running) -> None:
-    """Made by the library, without details; nothing of it reaches the wrapper."""
-    for path in ("/authapi.v1.AuthService/Nope", "/nope.Nope/Nope"):
+@pytest.mark.parametrize(
+    "path",
+    ["/authapi.v1.AuthService/Nope", "/nope.Nope/Nope", "/" + "x" * 4000, "/authapi.v1.AuthService%2FLogin", "/a/b%0d%0a{"],
+)  # fmt: skip
+async def test_an_unknown_method_is_unimplemented(running: Running, path: str) -> None:
+    """Of whatever arity: refused, counted by one name that does not quote it, with the caller's request id."""
+    metadata = [("x-request-id", "unknown-1")]
+    for call in (running.raw, running.raw_stream):
         with pytest.raises(grpc.aio.AioRpcError) as told:
-            await running.raw(path)
+            await call(path, b"\xff" * 100, metadata=metadata)
         assert told.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert path not in str(told.value.details())
+    calls = [call for call in running.core.observer.calls if call.request_id == "unknown-1"]
+    assert [(call.method, call.code, call.reason) for call in calls] == [
+        ("gRPC unmatched", "UNIMPLEMENTED", "")
+    ] * 2
 
 
 async def test_a_client_that_hangs_up_harms_nobody(running: Running) -> None:
