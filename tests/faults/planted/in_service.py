@@ -127,9 +127,9 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/service/revoke.py",
-                "        return await self._unbroken.run(self._revoke(target, reason=reason, by=by))\n",
+                "        return await self._unbroken.run(self._revoke(target, reason=reason, by=by, within=within))\n",
                 "        try:\n"
-                "            return await self._unbroken.run(self._revoke(target, reason=reason, by=by))\n"
+                "            return await self._unbroken.run(self._revoke(target, reason=reason, by=by, within=within))\n"
                 "        except StoreUnavailable:\n"
                 "            known = self._tail.view.known\n"
                 "            assert known is not None\n"
@@ -137,8 +137,8 @@ BUGS: tuple[Bug, ...] = (
             ),
             Change(
                 "authsvc/service/revoke.py",
-                "from authsvc.domain.errors import NotFound, UnknownApp\n",
-                "from authsvc.domain.errors import NotFound, StoreUnavailable, UnknownApp\n",
+                "from authsvc.domain.errors import CallerForbidden, NotFound, UnknownApp\n",
+                "from authsvc.domain.errors import CallerForbidden, NotFound, StoreUnavailable, UnknownApp\n",
             ),
         ],
         ["tests/service/test_revoke.py::test_a_store_that_is_down_is_never_a_false_ok"],
@@ -162,8 +162,9 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/service/verify.py",
-                "            await self._tail.reach(at_least)\n",
-                "            pass\n",
+                "            await self._tail.reach(at_least)\n"
+                "        believed = await self._believed(token, arrived_at=arrived_at)\n",
+                "            pass\n        believed = await self._believed(token, arrived_at=arrived_at)\n",
             )
         ],
         ["tests/service/test_verify.py::test_at_least_holds_for_a_cached_token"],
@@ -265,8 +266,8 @@ BUGS: tuple[Bug, ...] = (
             ),
             Change(
                 "authsvc/rpc/wrapper.py",
-                "import AuthError, CallerForbidden, InvalidField\n",
-                "import AuthError, CallerForbidden, InvalidField, StoreUnavailable\n",
+                "CallerUnauthenticated, InvalidField, RateLimited\n",
+                "CallerUnauthenticated, InvalidField, RateLimited, StoreUnavailable\n",
             ),
         ],
         ["tests/rpc/test_wrapper.py::test_the_deadline_cap"],
@@ -278,8 +279,8 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/service/subjects.py",
-                "Demand(subject.audiences)",
-                "Demand(self._apps.audiences)",
+                "Demand(subject.audiences, apps=subject.apps)",
+                "Demand(self._apps.audiences, apps=subject.apps)",
             )
         ],
         ["tests/service/test_subjects.py::test_a_token_is_judged_for_its_caller"],

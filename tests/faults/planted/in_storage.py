@@ -140,8 +140,8 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/storage/logins.py",
-                "    known = identify(tx, opening)\n",
-                "    _ = tx.ledger.head\n    known = identify(tx, opening)\n",
+                "    return _open(tx, opening, identify(tx, opening))\n",
+                "    _ = tx.ledger.head\n    return _open(tx, opening, identify(tx, opening))\n",
             )
         ],
         ["tests/storage/postgres/test_waits.py", "-k", "login_that_waited"],
@@ -152,7 +152,7 @@ BUGS: tuple[Bug, ...] = (
         [
             Change(
                 "authsvc/storage/logins.py",
-                "    known = identify(tx, opening)\n",
+                "    return _open(tx, opening, identify(tx, opening))\n",
                 "    early = tx.connection.execute(\n"
                 "        SESSIONS.where(\n"
                 "            sessions.c.openid == opening.openid,\n"
@@ -161,7 +161,12 @@ BUGS: tuple[Bug, ...] = (
                 "        ).order_by(sessions.c.created_at, sessions.c.session_id),\n"
                 '        {"now": tx.now},\n'
                 "    ).all()\n"
-                "    known = identify(tx, opening)\n",
+                "    return _open(tx, opening, identify(tx, opening), early)\n",
+            ),
+            Change(
+                "authsvc/storage/logins.py",
+                "def _open(tx: Tx, opening: Opening, known: Known) ->",
+                "def _open(tx: Tx, opening: Opening, known: Known, early: Any = ()) ->",
             ),
             Change(
                 "authsvc/storage/logins.py",
@@ -188,9 +193,9 @@ BUGS: tuple[Bug, ...] = (
         "a login beside an end of all sessions, or a block, does not see it",
         [
             Change(
-                "authsvc/storage/logins.py",
-                '_USER = select(users).where(users.c.user_id == bindparam("user_id")).with_for_update()',
-                '_USER = select(users).where(users.c.user_id == bindparam("user_id"))',
+                "authsvc/storage/aliases.py",
+                "    .with_for_update()\n",
+                "",
             )
         ],
         ["tests/storage/postgres/test_waits.py", "-k", "login_that_waited"],
