@@ -101,6 +101,7 @@ def _session_paths() -> Json:
                 answer="LoginResponse",
                 reasons=_LOGIN,
                 large=True,
+                links=("refresh", "logout"),
             )
         },
         "/api/v1/refresh": {
@@ -116,6 +117,7 @@ def _session_paths() -> Json:
                 answer="RefreshResponse",
                 reasons=_REFRESH,
                 large=True,
+                links=("refresh", "logout"),
             )
         },
         "/api/v1/logout": {
@@ -316,6 +318,7 @@ def _operation(
     example: Json | None = None,
     bearer: str = "",
     large: bool = False,
+    links: Iterable[str] = (),
 ) -> Json:
     by_status: dict[int, list[str]] = {}
     for reason in reasons:
@@ -331,16 +334,24 @@ def _operation(
             **{str(status): error_response(status, names) for status, names in sorted(by_status.items())},
         },
     }
+    if links:
+        operation["responses"]["200"]["links"] = {other: _with_refresh_token(other) for other in links}
     if body:
-        operation["requestBody"] = _body(body, example or {})
+        # Where the Bearer token may say it all, no body is needed.
+        operation["requestBody"] = _body(body, example or {}, required=bearer != "optional")
     if bearer:
         operation["security"] = [{"bearer": []}] + ([{}] if bearer == "optional" else [])
     return operation
 
 
-def _body(schema: str, example: Json) -> Json:
+def _with_refresh_token(operation: str) -> Json:
+    """What the refresh token of an answer is good for."""
+    return {"operationId": operation, "requestBody": {"refresh_token": "$response.body#/refresh_token"}}
+
+
+def _body(schema: str, example: Json, *, required: bool = True) -> Json:
     content: Json = {"schema": {"$ref": f"#/components/schemas/{schema}"}, "example": example}
-    return {"required": True, "content": {"application/json": content}}
+    return {"required": required, "content": {"application/json": content}}
 
 
 def _answer(schema: str) -> Json:

@@ -28,6 +28,20 @@ def _object(properties: Mapping[str, Json], *, required: Iterable[str] = ()) -> 
     return {"type": "object", "properties": dict(properties), "required": list(required)}
 
 
+def _asked(properties: Mapping[str, Json], *, required: Iterable[str] = ()) -> Json:
+    """Return the schema of a request: what it needs is not empty, and what it may leave out may also be null."""
+    needed = set(required)
+    return _object(
+        {
+            name: {**schema, "minLength": 1}
+            if name in needed
+            else {**schema, "type": [schema["type"], "null"]}
+            for name, schema in properties.items()
+        },
+        required=required,
+    )
+
+
 _IDS: Mapping[str, Json] = {
     "user_id": _text(both("Our id of the user.", "本服务的用户 ID。"), "3q2-7wAAQACAAAAAAAAAAQ"),
     "session_id": _text(both("Id of the session.", "会话 ID。"), "mJ8x3r5bT0yV0o3l8k1dGg"),
@@ -82,7 +96,7 @@ def reason_names() -> list[str]:
 def schemas() -> Json:
     """Return `components.schemas`."""
     return {
-        "LoginRequest": _object(
+        "LoginRequest": _asked(
             {
                 "app_id": _IDS["app_id"]
                 | {
@@ -105,7 +119,12 @@ def schemas() -> Json:
             },
             required=[],
         )
-        | {"oneOf": [{"required": ["code"]}, {"required": ["legacy_token"]}]},
+        | {
+            "oneOf": [
+                {"required": [name], "properties": {name: {"type": "string", "minLength": 1}}}
+                for name in ("code", "legacy_token")
+            ]
+        },
         "LoginResponse": _object(
             {
                 "user_id": _IDS["user_id"],
@@ -136,7 +155,7 @@ def schemas() -> Json:
             },
             required=["user_id", "session_id", "openid", *_TOKENS, "is_new_user"],
         ),
-        "RefreshRequest": _object(
+        "RefreshRequest": _asked(
             {"refresh_token": _TOKENS["refresh_token"], **_DEVICE}, required=["refresh_token"]
         ),
         "RefreshResponse": _object(
@@ -148,7 +167,7 @@ def schemas() -> Json:
             },
             required=["user_id", "session_id", *_TOKENS],
         ),
-        "LogoutRequest": _object(
+        "LogoutRequest": _asked(
             {
                 "refresh_token": _TOKENS["refresh_token"],
                 "all": {
@@ -161,11 +180,11 @@ def schemas() -> Json:
             {"ended_sessions": _number(both("How many sessions ended now.", "本次结束的会话数。"), 1)},
             required=["ended_sessions"],
         ),
-        "AccountRequest": _object(
+        "AccountRequest": _asked(
             {"app_id": _IDS["app_id"], "code": _CODE},
             required=["code"],
         ),
-        "PhoneRequest": _object({"code": _PHONE_CODE}, required=["code"]),
+        "PhoneRequest": _asked({"code": _PHONE_CODE}, required=["code"]),
         "PhoneResponse": _object(
             {
                 "phone_number": _text(
@@ -186,7 +205,7 @@ def schemas() -> Json:
             },
             required=["phone_number", "pure_phone_number", "country_code", "bound"],
         ),
-        "DecryptRequest": _object(
+        "DecryptRequest": _asked(
             {
                 "encrypted_data": _text(
                     both("encryptedData, exactly as received.", "原样传入 encryptedData。"), "CiyLU1Aw2Kjv…"
@@ -251,7 +270,7 @@ def schemas() -> Json:
             },
             required=[*_IDS, "scopes", "roles", "audiences", "token_id", "issued_at", "expires_at"],
         ),
-        "LegacyLoginRequest": _object({"code": _CODE}, required=["code"]),
+        "LegacyLoginRequest": _asked({"code": _CODE}, required=["code"]),
         "LegacyLoginResponse": _object(
             {"openid": {"type": "string"}, "token": {"type": "string"}}, required=["openid", "token"]
         ),

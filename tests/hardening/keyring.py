@@ -43,6 +43,7 @@ class Key:
     """A private key with its names."""
 
     alg: str
+    owner: str
     private: PrivateKey = field(repr=False)
     pem: bytes = field(repr=False)
 
@@ -53,7 +54,7 @@ class Key:
         pem = generate_signing_key(alg)
         private = load_pem_private_key(pem, password=None)
         assert isinstance(private, PrivateKey)
-        return cls(alg, private, pem)
+        return cls(alg, owner, private, pem)
 
     @property
     def jwk(self) -> str:
