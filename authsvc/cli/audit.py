@@ -82,6 +82,8 @@ def tail(
         shown = _Shown()
         if since is None:
             shown.print(await store.list_audit(query) if lines else [])
+            # What stands before them was left out on purpose, and is not late.
+            await _print_all(store, AuditQuery(user, event, by, shown.again_from), shown, silently=True)
         else:
             await _print_all(store, query, shown)
         while follow:
@@ -175,11 +177,12 @@ class _Shown:
             self._newest = SystemClock().now()
         return self._newest - _LATE
 
-    def print(self, rows: Sequence[AuditRow]) -> None:
+    def print(self, rows: Sequence[AuditRow], *, silently: bool = False) -> None:
         for row in rows:
             if row.audit_id in self._ids:
                 continue
-            click.echo(json.dumps(_shown(row), ensure_ascii=False))
+            if not silently:
+                click.echo(json.dumps(_shown(row), ensure_ascii=False))
             self._ids[row.audit_id] = row.at
             self._newest = row.at if self._newest is None else max(self._newest, row.at)
         if self._newest is not None:
@@ -187,13 +190,13 @@ class _Shown:
             self._ids = {audit_id: at for audit_id, at in self._ids.items() if at >= oldest}
 
 
-async def _print_all(store: Store, query: AuditQuery, shown: _Shown) -> None:
+async def _print_all(store: Store, query: AuditQuery, shown: _Shown, *, silently: bool = False) -> None:
     after = None
     while True:
         page = await store.list_audit(
             AuditQuery(query.user_id, query.event, query.by, query.since, after, limit=_PAGE)
         )
-        shown.print(page)
+        shown.print(page, silently=silently)
         if len(page) < _PAGE:
             return
         after = (page[-1].at, page[-1].audit_id)

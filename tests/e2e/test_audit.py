@@ -102,11 +102,13 @@ def follow_a_login(site: Site, service: Service) -> None:
         text=True,
     ) as following:
         assert following.stdout is not None
-        assert json.loads(following.stdout.readline())["event"] == "session.opened"
-        made = service.grpc_login("somebody else")
-        row = json.loads(following.stdout.readline())
+        try:
+            assert json.loads(following.stdout.readline())["event"] == "session.opened"
+            made = service.grpc_login("somebody else")
+            row = json.loads(following.stdout.readline())
+        finally:
+            following.terminate()
         assert (row["session_id"], row["user_id"], row["app_id"]) == (made.session_id, made.user_id, D1)
-        following.send_signal(signal.SIGINT)
         assert following.stdout.read() == ""
 
 
