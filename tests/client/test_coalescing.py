@@ -184,23 +184,33 @@ async def test_a_lone_caller_goes_alone_and_at_once() -> None:
 
 async def test_who_comes_together_goes_together() -> None:
     """
-    Five at the same moment are one call; so are those that come while it is on its way.
+    The first of a crowd goes at once, all that came with it are one call; so are those that come while that is on its
+    way. From then on a crowd goes as one from the start, until somebody is alone again.
     """
     backend = Backend(hold=asyncio.Event())
     assert backend.hold is not None
     coalescer = backend.coalescer(FakeClock())
-    first = [asyncio.ensure_future(coalescer.ask(request(f"a{n}"), timeout_s=60)) for n in range(5)]
-    await turns(5)
-    second = [asyncio.ensure_future(coalescer.ask(request(f"b{n}"), timeout_s=60)) for n in range(4)]
-    await turns(5)
-    assert (backend.ones, backend.batches) == ([], [[f"a{n}" for n in range(5)]])
-    backend.hold.set()
-    answers = await asyncio.gather(*first, *second)
 
-    assert backend.batches[1:] == [[f"b{n}" for n in range(4)]]
-    assert [one.active.user_id[-2:] for one in answers] == [f"a{n}" for n in range(5)] + [
-        f"b{n}" for n in range(4)
-    ]
+    def crowd(name: str, number: int) -> list[asyncio.Future[VerifyTokenResponse]]:
+        return [
+            asyncio.ensure_future(coalescer.ask(request(f"{name}{n}"), timeout_s=60)) for n in range(number)
+        ]
+
+    first = crowd("a", 5)
+    await turns(5)
+    assert (backend.ones, backend.batches) == (["a0"], [])
+    first += crowd("b", 1)
+    backend.hold.set()
+    answers = await asyncio.gather(*first)
+    assert backend.batches == [["a1", "a2", "a3", "a4", "b0"]]
+    assert [one.active.user_id[-2:] for one in answers] == ["a0", "a1", "a2", "a3", "a4", "b0"]
+    await turns(5)
+    await asyncio.gather(*crowd("c", 4))
+    assert backend.batches[1:] == [["c0", "c1", "c2", "c3"]]
+    for name in "de":
+        await turns(5)
+        await asyncio.gather(*crowd(name, 1))
+    assert backend.ones == ["a0", "d0", "e0"]
     await coalescer.aclose()
 
 

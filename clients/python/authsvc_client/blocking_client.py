@@ -77,9 +77,11 @@ class SyncAuthClient:
             CallFailed: it could not be decided.
 
         """
-        request = pb.VerifyTokenRequest(
-            access_token=access_token, audience=audience, required_scopes=scopes, required_roles=roles
-        )
+        request = pb.VerifyTokenRequest(access_token=access_token, audience=audience)
+        if scopes:
+            request.required_scopes.extend(scopes)
+        if roles:
+            request.required_roles.extend(roles)
         timeout_s = timeout.total_seconds()
         if at_least is not None:
             request.at_least.CopyFrom(at_least)

@@ -1,7 +1,7 @@
 """The contract's calls for asyncio: typed, with deadlines, retries where they are safe, and errors that say why."""
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -93,9 +93,11 @@ class AuthClient(ContractCalls):
             CallFailed: it could not be decided.
 
         """
-        request = pb.VerifyTokenRequest(
-            access_token=access_token, audience=audience, required_scopes=scopes, required_roles=roles
-        )
+        request = pb.VerifyTokenRequest(access_token=access_token, audience=audience)
+        if scopes:
+            request.required_scopes.extend(scopes)
+        if roles:
+            request.required_roles.extend(roles)
         timeout_s = timeout.total_seconds()
         if at_least is not None:
             request.at_least.CopyFrom(at_least)
@@ -120,9 +122,10 @@ class AuthClient(ContractCalls):
             opened = self._opened = Stubs(channel)
         return opened
 
-    async def _verify_one(self, request: pb.VerifyTokenRequest, timeout_s: float) -> pb.VerifyTokenResponse:
-        response: pb.VerifyTokenResponse = await self._send(self._stubs.auth.VerifyToken, request, timeout_s)
-        return response
+    def _verify_one(
+        self, request: pb.VerifyTokenRequest, timeout_s: float
+    ) -> Coroutine[Any, Any, pb.VerifyTokenResponse]:
+        return self._send(self._stubs.auth.VerifyToken, request, timeout_s)
 
     async def _verify_many(
         self, requests: Sequence[pb.VerifyTokenRequest], timeout_s: float

@@ -69,6 +69,8 @@ class Coalescer:
         self._waiting: deque[_Item] = deque()
         self._sent: set[_Item] = set()
         self._calls = 0
+        # Whether callers came together lately: then a caller who finds nobody looks around before it goes alone.
+        self._has_company = False
         self._senders: set[asyncio.Task[None]] = set()
         self._watch: asyncio.Task[None] | None = None
 
@@ -80,10 +82,13 @@ class Coalescer:
             CallFailure: there is none, as `many`, `one` or `failure` make it.
 
         """
+        one = self._one
+        if one is not None and not self._calls and not self._waiting and not self._has_company:
+            return await self._send_alone(one, request, timeout_s)
         deadline = self._clock.elapsed_s() + timeout_s
         item = _Item(request, asyncio.get_running_loop().create_future(), deadline)
         self._waiting.append(item)
-        if self._one is not None and self._is_alone(item):
+        if one is not None and self._is_alone(item):
             try:
                 await asyncio.sleep(0)  # noqa: TID251 - lets others of this turn come along, waits for nothing
             except asyncio.CancelledError:
@@ -92,15 +97,22 @@ class Coalescer:
                     self._waiting.remove(item)
                 raise
             if self._is_alone(item):
+                self._has_company = False
                 self._waiting.clear()
-                self._calls += 1
-                try:
-                    return await self._one(request, timeout_s)
-                finally:
-                    self._calls -= 1
-                    self._go_on()
+                return await self._send_alone(one, request, timeout_s)
         self._go_on()
         return await item.answer
+
+    async def _send_alone(
+        self, one: SendOne, request: VerifyTokenRequest, timeout_s: float
+    ) -> VerifyTokenResponse:
+        self._calls += 1
+        try:
+            return await one(request, timeout_s)
+        finally:
+            self._calls -= 1
+            if self._waiting:
+                self._go_on()
 
     async def aclose(self) -> None:
         """Give up; whoever still waits is told CANCELLED."""
@@ -144,6 +156,7 @@ class Coalescer:
 
     async def _send_all(self) -> None:
         while batch := self._take():
+            self._has_company = len(batch) > 1
             self._sent.update(batch)
             try:
                 await self._send(batch)

@@ -113,7 +113,7 @@ class Verifier:
             CannotKnow: it cannot be decided; that is no verdict.
 
         """
-        engine = self._running()
+        engine = self._engine or self._running()
         demand = engine.demand(audience, scopes, roles)
         outcome = engine.decide(token, demand)
         if isinstance(outcome, Cause):
