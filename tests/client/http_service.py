@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -86,6 +87,7 @@ async def aiohttp_service(middleware: Any) -> AsyncIterator[Client]:
     app.router.add_get("/healthz/more", _more)
     app.router.add_get("/fails", _fails)
     app.router.add_view("/view", _View)
+    app.router.add_get("/{segment}", _who)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)
@@ -132,7 +134,7 @@ async def asgi_service(app: Any) -> AsyncIterator[Client]:
             "asgi": {"version": "3.0"},
             "http_version": "1.1",
             "method": "GET",
-            "path": target[0].decode(),
+            "path": unquote(target[0].decode()),
             "query_string": target[2],
             "headers": [(name.strip().lower(), value.strip()) for name, _, value in pairs],
         }

@@ -298,6 +298,52 @@ def test_the_longest_name_decides() -> None:
     assert Paths(require=outer, routes={}, public=["/"]).needs("/any/thing") is None
 
 
+async def test_an_encoded_slash_is_part_of_its_segment(fake: FakeVerifier) -> None:
+    """
+    The handler is found by aiohttp by the path as it was sent: what it takes for one segment is below no name of ours.
+    """
+    async with aiohttp_service(auth_middleware(fake, **RULES)) as get:
+        for path in ("/healthz%2Fx", "/healthz%2fx", "/%68ealthz%2Fx"):
+            assert (await get(path)).status == 401, path
+        fake.accept("plain")
+        assert (await get("/admin%2Fusers", bearer("plain"))).body == b"alice"
+        assert (await get("/%61dmin/users", bearer("plain"))).status == 403
+        assert (await get("/%68ealthz")).body == b"nobody"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz/../admin/users",
+        "/healthz/./deep",
+        "/healthz/%2e%2E/admin/users",
+        "/healthz/..%2fadmin",
+        "/x/../admin/users",
+        "/healthz/..",
+    ],
+)
+async def test_dots_find_no_way_around_a_rule(path: str, serve: Serve, fake: FakeVerifier) -> None:
+    """
+    Whoever is behind the guard may resolve them; the guard lets them pass nowhere, with whatever token.
+    """
+    fake.accept("all", roles=["admin"])
+    async with serve(fake, **RULES) as get:
+        for headers in ([], [bearer("all")]):
+            answer = await get(path, *headers)
+            assert (answer.status, answer.error["reason"]) == (403, "TOKEN_INSUFFICIENT")
+
+
+def test_doubled_slashes_make_a_path_no_easier() -> None:
+    """
+    Whether or not the application takes `//` for `/`, the rule of the name holds, and nothing is public by it.
+    """
+    inner, outer = Require(roles=["x"]), Require(scopes=["y"])
+    paths = Paths(require=outer, routes={"/a": inner}, public=["/p"])
+    found = [paths.needs(path) for path in ("//a", "/a//b", "//p", "/p//x", "/p//", "//", "/p/")]
+    assert found == [inner, inner, outer, outer, None, outer, None]
+    assert Paths(require=outer, routes={}, public=()).needs("/a/../b") is outer
+
+
 @pytest.mark.parametrize(
     "accept",
     ["zh", "en", "EN-us", "fr", "fr, zh;q=0.1", "en;q=0.5, zh;q=0.9", "zh;q=0", "zh;q=x, en;q=0.1", "en, zh", "zh-Hant;q=1.0;x=y", "*", ";;,", "zh;q=2", "en;q=0.5,zh;q=0.5", "z" * 300],

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
 from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any, Final, TypeVar
+from urllib.parse import unquote
 
 from aiohttp import web
 
@@ -56,7 +57,7 @@ def auth_middleware(
     async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
         before, verifier_before = set_current(None), _verifier.set(verifier)
         try:
-            needs = paths.needs(request.path)
+            needs = paths.needs(_path_of(request))
             if needs is not None:
                 await _admit(request, verifier, needs)
             return await handler(request)
@@ -102,6 +103,14 @@ def requires(
         return guarded  # type: ignore[return-value]  # the same signature
 
     return decorate
+
+
+def _path_of(request: web.Request) -> str:
+    """Return the path as aiohttp's router reads it: an encoded slash is part of its segment, and stays encoded."""
+    raw = request.rel_url.raw_path
+    if "%" not in raw:
+        return raw
+    return "/".join(unquote(segment).replace("/", "%2F") for segment in raw.split("/"))
 
 
 async def _admit(request: web.Request, verifier: TokenVerifier, needs: Require) -> Active:

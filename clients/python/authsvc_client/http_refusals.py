@@ -8,11 +8,12 @@ from functools import lru_cache
 from typing import Literal
 
 from authsvc_client._clock import fresh_id
-from authsvc_client.requiring import INVALID, MISSING, Refused, Require
+from authsvc_client.requiring import INSUFFICIENT, INVALID, MISSING, Refused, Require
 
 Language = Literal["zh", "en"]
 _REQUEST_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LONGEST_PREFERENCE = 256
+_DOTS = frozenset({".", ".."})
 
 
 class HttpRefusals:
@@ -68,6 +69,9 @@ class Paths:
     A name in *routes* or *public* is the path itself and everything below it (`/admin` is also `/admin/users`, not
     `/administrator`); the longest that fits decides. All other paths need *require*.
 
+    A path may be read in another way by the application, or by what it passes it on to: where there are names, one with
+    a segment `.` or `..` is refused, and `//` counts as `/` where that asks for more.
+
     Raises:
         ValueError: a name does not begin with a slash, or is in both.
 
@@ -86,10 +90,24 @@ class Paths:
             self._exact[path] = None
 
     def needs(self, path: str) -> Require | None:
-        """Return what *path* needs, None if it is public."""
+        """
+        Return what *path* needs, None if it is public. It is decoded; a slash within a segment is given as `%2F`.
+
+        Raises:
+            Refused: INSUFFICIENT: it has a segment of dots, and may lead elsewhere.
+
+        """
         if not self._exact:
             return self._rest
+        if "." in path and not _DOTS.isdisjoint(path.replace("%2F", "/").split("/")):
+            raise Refused(INSUFFICIENT)
         path = path.rstrip("/")
+        if "//" not in path:
+            return self._find(path)
+        needs = self._find("/" + "/".join(filter(None, path.split("/"))))
+        return self._rest if needs is None else needs
+
+    def _find(self, path: str) -> Require | None:
         while True:
             if path in self._exact:
                 return self._exact[path]
