@@ -10,7 +10,7 @@ import argparse
 import asyncio
 import gc
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,13 @@ METHOD = "/bench.Echo/Echo"
 CHECKED = "/bench.Echo/Checked"
 
 
-async def serve(*, options: list[tuple[str, int]], reply_bytes: int, ready: Callable[[str], object]) -> None:
+async def serve(
+    *,
+    options: list[tuple[str, int]],
+    reply_bytes: int,
+    ready: Callable[[str], object],
+    interceptors: Sequence[Any] = (),
+) -> None:
     """Answer every call with the first *reply_bytes* of its request, until this process is ended; *ready* gets the address."""
 
     async def echo(raw: bytes, context: Any) -> bytes:
@@ -36,7 +42,7 @@ async def serve(*, options: list[tuple[str, int]], reply_bytes: int, ready: Call
         check()
         return raw[:reply_bytes]
 
-    server = grpc.aio.server(options=options)
+    server = grpc.aio.server(options=options, interceptors=interceptors)
     service = METHOD.split("/")[1]
     handlers = {
         "Echo": grpc.unary_unary_rpc_method_handler(echo),

@@ -43,35 +43,45 @@ async def _run(facts: int) -> dict[str, float]:
         path = Path(name) / "facts.db"
         migrate(path)
         await (await SqliteStore.open(path, clock=clock, entropy=entropy)).close()
-        _fill(path, facts)
+        fill(path, facts)
         store = await SqliteStore.open(path, clock=clock, entropy=entropy)
         view = RevocationView()
         tail = LogTail(log=store, view=view, clock=clock, observer=observer, hard_bound=timedelta(seconds=30))
-        before_mib, began = _rss_mib(), time.perf_counter()
+        before_mib, began = rss_mib(), time.perf_counter()
         await tail.start()
         start_s = time.perf_counter() - began
-        figures = {"facts": len(view), "start_s": start_s, "added_rss_mib": _rss_mib() - before_mib}
+        figures = {"facts": len(view), "start_s": start_s, "added_rss_mib": rss_mib() - before_mib}
         figures["added_us"] = _added_us(view)
         await tail.stop()
         await store.close()
     return figures
 
 
-def _fill(path: Path, facts: int) -> None:
-    """Write the facts as the service would have: sessions that ended in the last two hours."""
+def fill(path: Path, facts: int, *, spread_s: int = 0) -> None:
+    """Write the facts as the service would have, of sessions; their useful ends lie *spread_s* apart at most."""
     connection = sqlite3.connect(path)
     now = int(time.time() * 1e6)
     connection.executemany(
         "INSERT INTO revocations (position, fact_id, kind, target, reason, useful_until, app_filter, written_at)"
         " VALUES (?, ?, 'session', ?, 1, ?, '', ?)",
         (
-            (position, secrets.token_bytes(8), encode_id(secrets.token_bytes(16)), now + 7_800_000_000, now)
+            (
+                position,
+                secrets.token_bytes(8),
+                encode_id(secrets.token_bytes(16)),
+                _useful_until(now, spread_s),
+                now,
+            )
             for position in range(1, facts + 1)
         ),
     )
     connection.execute("UPDATE log_head SET position = ?", (facts,))
     connection.commit()
     connection.close()
+
+
+def _useful_until(now_us: int, spread_s: int) -> int:
+    return now_us + (7800 - secrets.randbelow(spread_s + 1)) * 1_000_000
 
 
 def _added_us(view: RevocationView) -> float:
@@ -109,7 +119,8 @@ def _claims() -> Claims:
     )
 
 
-def _rss_mib() -> float:
+def rss_mib() -> float:
+    """Return this process's resident memory now, in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE / 2**20
 
 

@@ -6,19 +6,19 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import grpc.aio
 
 Latencies = list[float]
+Work = TypeVar("Work")
 
 
 class CallsFailed(Exception):
     """Not every call did what it should: a measurement of something else."""
 
 
-async def _spread(
-    work: Iterable[bytes], *, callers: int, call: Callable[[bytes], Awaitable[None]]
-) -> Latencies:
+async def spread(work: Iterable[Work], *, callers: int, call: Callable[[Work], Awaitable[None]]) -> Latencies:
     """Let *callers* work off the calls, each sending its next one when the last is answered."""
     latencies: Latencies = []
     queue = iter(work)
@@ -59,7 +59,7 @@ class GrpcClient:
             if not reply.startswith(begins):
                 raise CallsFailed(f"{method}: answered {reply[:16]!r}...")
 
-        return await _spread(requests, callers=callers, call=call)
+        return await spread(requests, callers=callers, call=call)
 
     async def call(self, method: str, request: bytes) -> bytes:
         """Return the answer to one request."""
@@ -97,7 +97,7 @@ class HttpClient:
         self.bodies.clear()
         while len(self._idle) < callers:
             self._idle.append(await asyncio.open_connection(self._host, self._port))
-        return await _spread(requests, callers=callers, call=self._call)
+        return await spread(requests, callers=callers, call=self._call)
 
     async def _call(self, request: bytes) -> None:
         reader, writer = self._idle.popleft()

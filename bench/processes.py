@@ -72,7 +72,7 @@ class Process:
         self._output = directory / f"{name}.log"
         self._child: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> str:
+    def start(self, *, within_s: float = _START_LIMIT_S) -> str:
         """
         Run *command* with `--ready-file PATH` and return that file's text once it is there.
 
@@ -92,7 +92,7 @@ class Process:
             )
         self._cores.take_servers_core(self._child.pid)
         while not (self._ready.exists() and (text := self._ready.read_text(encoding="utf-8"))):
-            if self._child.poll() is not None or time.monotonic() - began > _START_LIMIT_S:
+            if self._child.poll() is not None or time.monotonic() - began > within_s:
                 self.stop()
                 tail = self._output.read_text(encoding="utf-8", errors="replace")[-2000:]
                 raise NotStarted(f"{self.name} did not start:\n{tail}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from math import inf
+from math import inf, isfinite
 from statistics import median
 
 from bench.measure import Results
@@ -64,31 +64,33 @@ def targets(results: Results, idle: Idle) -> Iterator[str]:
     """Yield one line per target, with what was measured."""
     for names in (BY_H2LOAD, BY_CLIENT):
         if names.cached in results.samples:
-            yield _target(f"{names.cached}: added CPU", _added(results, names), CACHED_ADDED_US, "µs")
+            yield target(f"{names.cached}: added CPU", _added(results, names), CACHED_ADDED_US, "µs")
     beyond = results.added_us(FIRST_SEEN, over=BY_CLIENT.echo) - results.bare_check_us()
-    yield _target("first seen: added CPU beyond the bare check", beyond, FIRST_SEEN_ADDED_US, "µs")
+    yield target("first seen: added CPU beyond the bare check", beyond, FIRST_SEEN_ADDED_US, "µs")
     beyond = results.added_us(FIRST_SEEN, over=CHECKED)
-    yield _target("first seen: added CPU beyond echo + check", beyond, FIRST_SEEN_ADDED_US, "µs")
-    yield _target("idle server (serve): RSS", idle.rss_mib["serve"], IDLE_RSS_MIB, "MiB")
+    yield target("first seen: added CPU beyond echo + check", beyond, FIRST_SEEN_ADDED_US, "µs")
+    yield target("idle server (serve): RSS", idle.rss_mib["serve"], IDLE_RSS_MIB, "MiB")
     first, *later = idle.dev_ready_s
-    yield _target("authsvc dev ready, first start", first, DEV_READY_S, "s")
+    yield target("authsvc dev ready, first start", first, DEV_READY_S, "s")
     if later:
-        yield _target("authsvc dev ready, later starts", median(later), DEV_READY_S, "s")
+        yield target("authsvc dev ready, later starts", median(later), DEV_READY_S, "s")
 
 
 def facts(figures: Mapping[str, float], results: Results) -> Iterator[str]:
     """Yield what the live revocations cost, against their targets (stated for 1,000,000)."""
     yield f"{figures['facts']:,.0f} live revocations (SQLite)"
-    yield _target("memory", figures["added_rss_mib"], FACTS_RSS_MIB, "MiB")
-    yield _target("start-up: loading them", figures["start_s"], FACTS_START_S, "s")
+    yield target("memory", figures["added_rss_mib"], FACTS_RSS_MIB, "MiB")
+    yield target("start-up: loading them", figures["start_s"], FACTS_START_S, "s")
     share = figures["added_us"] / (results.cpu_us(BY_CLIENT.cached) or inf) * 100
-    yield _target(f"VerifyToken, cached: {figures['added_us']:.2f} µs more, in %", share, FACTS_SHARE, "%")
+    yield target(f"VerifyToken, cached: {figures['added_us']:.2f} µs more, in %", share, FACTS_SHARE, "%")
 
 
 def _added(results: Results, names: Names) -> float:
     return results.added_us(names.cached, over=names.echo)
 
 
-def _target(what: str, measured: float, limit: float, unit: str) -> str:
-    verdict = "met" if measured <= limit else "MISSED"
-    return f"{what:<46}{measured:>9.2f} {unit:<4} target <= {limit:<7.6g} {verdict}"
+def target(what: str, measured: float, limit: float, unit: str, *, at_least: bool = False) -> str:
+    """Return the line of a target: what was measured, its upper (or lower) limit, and whether it is met."""
+    is_met, sign = (measured >= limit, ">=") if at_least else (measured <= limit, "<=")
+    figure = f"{measured:>9.2f}" if isfinite(measured) else f"{'-':>9}"
+    return f"{what:<46}{figure} {unit:<4} target {sign} {limit:<7.6g} {'met' if is_met else 'MISSED'}"

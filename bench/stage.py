@@ -3,10 +3,12 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,18 +27,22 @@ from bench.processes import Cores, Process
 VERIFY = "/authapi.v1.AuthService/VerifyToken"
 ECHO, CHECKED_ECHO = echo_grpc.METHOD, echo_grpc.CHECKED
 APP = SANDBOX_APPS[0].app_id
+HANGING_APP = SANDBOX_APPS[1].app_id
 _AUTHSVC = (sys.executable, "-m", "authsvc")
 ACTIVE = b"\x0a"  # the tag of VerifyTokenResponse.active, field 1
 _MINT = "POST /sandbox/v1/codes"
 _LOGIN = "POST /api/v1/login"
 _MINT_CALLERS = 4
+# More than all logins of a run: who gave up stays in the queue until somebody accepts.
+_DEAF_BACKLOG = 4096
 
 
 class Stage:
     """
     Every process and client of a run.
 
-    After `start` and `open` all serve, and `token` is a live access token.
+    After `start` and `open` all serve, and `token` is a live access token. The WeChat of HANGING_APP takes connections
+    and never answers.
     """
 
     def __init__(self, directory: Path, *, cores: Cores, h2load: str | None) -> None:
@@ -56,10 +62,10 @@ class Stage:
             NotStarted: a process did not get ready.
 
         """
-        environment = self._configure()
+        environment = self._environment = self._configure()
         self.sandbox = self._service("sandbox", "--sandbox-port", "0")
         self._sandbox_url = _announced(self.sandbox.start(), "sandbox")
-        _write_apps(self._directory / "apps.toml", self._sandbox_url)
+        _write_apps(self._directory / "apps.toml", self._sandbox_url, hanging_url=self._deaf_listener())
         subprocess.run(  # noqa: S603
             [*_AUTHSVC, "migrate"], check=True, env={**os.environ, **environment}, stdout=subprocess.DEVNULL
         )
@@ -86,8 +92,13 @@ class Stage:
         await self.http.run(await self.logins(1), callers=1)
         self.token = json.loads(self.http.bodies[0])["access_token"]
         reply = await self.grpc.call(VERIFY, self.request())
-        options = ("--options", json.dumps(GrpcSettings().options()), "--reply-bytes", str(len(reply)))
-        self.echo = self._bare("echo_grpc", *options)
+        self.echo_options = (
+            "--options",
+            json.dumps(GrpcSettings().options()),
+            "--reply-bytes",
+            str(len(reply)),
+        )
+        self.echo = self._bare("echo_grpc", *self.echo_options)
         self.echo_target = self.echo.start()
         self.echo_grpc = GrpcClient(self.echo_target)
 
@@ -108,19 +119,25 @@ class Stage:
         return pb.VerifyTokenRequest(access_token=self.token, audience=APP).SerializeToString()
 
     async def unseen(self, count: int) -> list[bytes]:
-        """Return VerifyToken requests with tokens that differ in their `jti`, signed with the server's own key."""
+        """Return VerifyToken requests with the tokens of `tokens`."""
+        return [
+            pb.VerifyTokenRequest(access_token=token, audience=APP).SerializeToString()
+            for token in await self.tokens(count)
+        ]
+
+    async def tokens(self, count: int) -> list[str]:
+        """Return good tokens that nobody has seen: they differ in their `jti`, and the server's own key signs them."""
         header, payload, _ = self.token.split(".")
         parsed = access_token.parse(self.token, known_headers={})
         assert parsed is not None, payload
         signer = DirectoryKeys.load(self._directory / "signing").signer(parsed.header.kid)
         assert signer is not None
-        requests: list[bytes] = []
+        tokens: list[str] = []
         for _ in range(count):
             claims: Claims = replace(parsed.claims, token_id=encode_id(self._entropy.token_bytes(ID_BYTES)))
             signed = access_token.signing_input(claims, header=header)
-            token = access_token.join(signed, await signer.sign(signed))
-            requests.append(pb.VerifyTokenRequest(access_token=token, audience=APP).SerializeToString())
-        return requests
+            tokens.append(access_token.join(signed, await signer.sign(signed)))
+        return tokens
 
     async def logins(self, count: int) -> list[bytes]:
         """
@@ -173,6 +190,20 @@ class Stage:
     def _service(self, name: str, *options: str, environment: dict[str, str] | None = None) -> Process:
         return self._process(name, (*_AUTHSVC, name, *options), environment)
 
+    def guarded_echo(self) -> Process:
+        """Return the echo with the client library's interceptor in front, to be started; it stops with the stage."""
+        return self._bare("guarded_grpc", "--target", self.target, "--audience", APP, *self.echo_options)
+
+    def server_over(self, database: Path) -> Process:
+        """Return another server over a database of its own, to be started; it stops with the stage."""
+        environment = {**self._environment, "AUTHSVC_DATABASE_URL": f"sqlite:///{database}"}
+        return self._process("serve_facts", (*_AUTHSVC, "serve", "--grpc-port", "0"), environment)
+
+    def _deaf_listener(self) -> str:
+        """Return the URL of a listener that nobody ever accepts from."""
+        listener = self._stack.enter_context(socket.create_server(("127.0.0.1", 0), backlog=_DEAF_BACKLOG))
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
     def _bare(self, name: str, *options: str) -> Process:
         return self._process(name, (sys.executable, "-m", f"bench.{name}", *options), None)
 
@@ -180,6 +211,27 @@ class Stage:
         process = Process(name, command, cores=self.cores, directory=self._directory, environment=environment)
         self._stack.callback(process.stop)
         return process
+
+
+@asynccontextmanager
+async def opened_stage(directory: Path) -> AsyncIterator[Stage]:
+    """
+    Start and open a stage, with this process on the core that makes the load; stop it afterwards.
+
+    Raises:
+        NotStarted: a process did not get ready.
+        CallsFailed: the first login went wrong.
+
+    """
+    cores = Cores.of_this_machine()
+    stage = Stage(directory, cores=cores, h2load=None)
+    try:
+        stage.start()
+        await stage.open()
+        cores.take_load_core()
+        yield stage
+    finally:
+        await stage.close()
 
 
 def dev_ready_s(directory: Path, *, cores: Cores, starts: int) -> list[float]:
@@ -201,7 +253,7 @@ def _announced(ready: str, part: str) -> str:
     return str(json.loads(ready)[part])
 
 
-def _write_apps(path: Path, sandbox_url: str) -> None:
+def _write_apps(path: Path, sandbox_url: str, *, hanging_url: str) -> None:
     tables = [
         "\n".join(
             (
@@ -209,7 +261,7 @@ def _write_apps(path: Path, sandbox_url: str) -> None:
                 f'id = "{app.app_id}"',
                 f'secret = "{app.secret}"',
                 'scopes = ["profile"]',
-                f'wechat_url = "{sandbox_url}"',
+                f'wechat_url = "{hanging_url if app.app_id == HANGING_APP else sandbox_url}"',
             )
         )
         for app in SANDBOX_APPS
