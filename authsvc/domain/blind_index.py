@@ -54,6 +54,14 @@ class BlindIndex:
         """Return what an erased unionid may be remembered by."""
         return self._all("unionid", platform_group, unionid)
 
+    def external_id(self, external_id: str) -> Digest:
+        """Return what an erased external id is remembered by."""
+        return self._current("external_id", external_id)
+
+    def external_id_everywhere(self, external_id: str) -> tuple[Digest, ...]:
+        """Return what an erased external id may be remembered by."""
+        return self._all("external_id", external_id)
+
     def _current(self, *parts: str) -> Digest:
         return _digest(self._ring.current_id, self._ring.current, parts)
 

@@ -180,8 +180,9 @@ class PersonalDataStore(Protocol):
 
         *fresh_user_ids* has one id for each record. An identity keeps its user. A new one joins the user of its
         unionid in its group, else of its external id, else a new user. CONFLICT: unionid and external id name two
-        users, or another user has one of them, or the user has another one. ERASED: the identity is not there, and
-        it, or a unionid that nobody has now, was erased. Idempotent.
+        users, or another user has one of them, or the user has another one. ERASED: what was
+        erased, and nobody has now, is the identity, the unionid, or the external id of an identity that is not there.
+        Idempotent.
         """
         ...
 
@@ -202,7 +203,7 @@ class PersonalDataStore(Protocol):
         Gone: identities and session keys, unionids, phone numbers, external id, roles, block, aliases, merges and
         what would undo them, no-merge marks, openid, device and address fields of sessions. Left: an empty users row
         (so that no token of the person comes alive again), session rows without personal fields, tombstones (HMACs)
-        of identities and unionids, audit rows. None: there is no such user. Unless *even_blocked*, a blocked user
+        of identities, unionids and external ids, audit rows. None: there is no such user. Unless *even_blocked*, a blocked user
         stays as they are.
 
         Raises:

@@ -72,6 +72,11 @@ def erase_user(tx: Tx, user_id: str, *, index: BlindIndex, by: str, even_blocked
     ids = ids_of_person(tx, user.user_id)
     _entomb(tx, "identity", [index.identity(each.app_id, each.openid) for each in person.identities])
     _entomb(tx, "unionid", [index.unionid(group, unionid) for group, unionid in person.unionids])
+    # A former id keeps the external id that its survivor did not take.
+    external_ids = tx.connection.execute(
+        select(users.c.external_id).where(users.c.user_id.in_(ids), users.c.external_id.is_not(None))
+    ).scalars()
+    _entomb(tx, "external_id", [index.external_id(external_id) for external_id in external_ids])
     for identity in person.identities:
         tx.connection.execute(
             delete(phones).where(phones.c.app_id == identity.app_id, phones.c.openid == identity.openid)

@@ -64,7 +64,8 @@ def _apply(
     holder = known.owners.get(identity)
     by_unionid = known.union_owners.get(union) if union else None
     by_external_id = known.external_owners.get(record.external_id) if record.external_id else None
-    if holder is None and _is_buried(record, known, index=index, comes_back=by_unionid is not None):
+    nobodys = (holder is None, by_unionid is None, by_external_id is None)
+    if not known.buried.isdisjoint(_graves(record, index, nobodys=nobodys)):
         return ImportOutcome.ERASED
     user_id = holder or by_unionid or by_external_id
     if _contradicts(record, known, user_id=user_id, by_unionid=by_unionid, by_external_id=by_external_id):
@@ -114,11 +115,24 @@ def _contradicts(
     )
 
 
-def _is_buried(record: ImportedUser, known: _Known, *, index: BlindIndex, comes_back: bool) -> bool:
-    digests: tuple[Digest, ...] = index.identity_everywhere(record.app_id, record.openid)
-    if record.platform_group and record.unionid and not comes_back:
+def _graves(
+    record: ImportedUser, index: BlindIndex, *, nobodys: tuple[bool, bool, bool] = (True, True, True)
+) -> set[tuple[bytes, bytes]]:
+    """
+    Return under what a tombstone would say that the record's person was erased.
+
+    *nobodys* tells of the identity, the unionid and the external id whether nobody has it now: what somebody has came
+    back by a login. The external id of an identity that is there is the other system's word, and may be given again.
+    """
+    identity, unionid, external_id = nobodys
+    digests: tuple[Digest, ...] = ()
+    if identity:
+        digests += index.identity_everywhere(record.app_id, record.openid)
+    if unionid and record.platform_group and record.unionid:
         digests += index.unionid_everywhere(record.platform_group, record.unionid)
-    return any((digest.key_id, digest.value) in known.buried for digest in digests)
+    if identity and external_id and record.external_id:
+        digests += index.external_id_everywhere(record.external_id)
+    return {(digest.key_id, digest.value) for digest in digests}
 
 
 def _identity_row(record: ImportedUser, *, user_id: str, now: datetime) -> dict[str, Any]:
@@ -133,7 +147,38 @@ def _identity_row(record: ImportedUser, *, user_id: str, now: datetime) -> dict[
 
 
 def _look_up(tx: Tx, records: Sequence[ImportedUser], *, index: BlindIndex) -> _Known:
+    """
+    Return what is known of everything in the batch; the rows of all users in it are held.
+
+    Raises:
+        Overtaken: something of it was moved or erased before its user was held.
+
+    """
     known = _Known()
+    graves = {(value,) for record in records for _, value in _graves(record, index)}
+    _find_owners(tx, records, known)
+    touched = {
+        *known.owners.values(),
+        *known.union_owners.values(),
+        *known.external_owners.values(),
+    }
+    held = hold_users(tx, touched)
+    if touched:
+        # Until here a merge or a split could move what was found, and an erasure remove it.
+        again = _Known()
+        _find_owners(tx, records, again)
+        if held.keys() != touched or again != known:
+            raise Overtaken
+    known.buried = {(row.key_id, row.digest) for row in _rows(tx, tombstones, ("digest",), graves)}
+    known.external_id_of = {
+        user_id: user.external_id for user_id, user in held.items() if user.external_id is not None
+    }
+    for row in _rows(tx, unionids, ("user_id",), {(user_id,) for user_id in held}):
+        known.unionid_of[row.user_id, row.platform_group] = row.unionid
+    return known
+
+
+def _find_owners(tx: Tx, records: Sequence[ImportedUser], known: _Known) -> None:
     pairs = {(record.app_id, record.openid) for record in records}
     for row in _rows(tx, identities, ("app_id", "openid"), pairs):
         known.owners[row.app_id, row.openid] = row.user_id
@@ -147,34 +192,6 @@ def _look_up(tx: Tx, records: Sequence[ImportedUser], *, index: BlindIndex) -> _
     externals = {(record.external_id,) for record in records if record.external_id}
     for row in _rows(tx, users, ("external_id",), externals):
         known.external_owners[row.external_id] = resolve(tx, row.user_id)
-    digests = {
-        (digest.value,)
-        for record in records
-        for digest in (
-            *index.identity_everywhere(record.app_id, record.openid),
-            *(
-                index.unionid_everywhere(record.platform_group, record.unionid)
-                if record.platform_group and record.unionid
-                else ()
-            ),
-        )
-    }
-    known.buried = {(row.key_id, row.digest) for row in _rows(tx, tombstones, ("digest",), digests)}
-    touched = {
-        *known.owners.values(),
-        *known.union_owners.values(),
-        *known.external_owners.values(),
-    }
-    held = hold_users(tx, touched)
-    # The rows are held from here on; what pointed to a user that was merged away meanwhile is looked up again.
-    if any(resolve(tx, user_id) != user_id for user_id in held):
-        raise Overtaken
-    known.external_id_of = {
-        user_id: user.external_id for user_id, user in held.items() if user.external_id is not None
-    }
-    for row in _rows(tx, unionids, ("user_id",), {(user_id,) for user_id in held}):
-        known.unionid_of[row.user_id, row.platform_group] = row.unionid
-    return known
 
 
 def _rows(tx: Tx, table: Table, columns: tuple[str, ...], values: Iterable[tuple[Any, ...]]) -> list[Any]:

@@ -273,6 +273,23 @@ class TestErasure:
         await world.login("a", unionid="u")
         assert await bring_in(world, *records) == ["unchanged", "linked"]
 
+    async def test_a_file_does_not_bring_back_what_named_them(self, world: World) -> None:
+        """
+        Not their unionid, by an identity that was somebody else's for us; not their external id, by one we never saw.
+
+        An identity that is there may be given the external id again: it is the other system's own.
+        """
+        login = await world.login("a", unionid="u")
+        await world.store.set_external_id(login.user.user_id, "crm-1", by="op")
+        other = await world.login("b", app=SIBLING)
+        await self.erase(world, login.user.user_id)
+        assert await bring_in(world, sibling("b", unionid="u")) == ["erased"]
+        assert await bring_in(world, sibling("c", external_id="crm-1")) == ["erased"]
+        assert world.backend.look(select(unionids)) == []
+        assert await bring_in(world, sibling("b", external_id="crm-1")) == ["linked"]
+        assert await bring_in(world, sibling("c", external_id="crm-1")) == ["linked"]
+        assert (await world.store.find_users(ByExternalId("crm-1"))) == [other.user.user_id]
+
     async def test_tombstones_outlive_a_new_key(self, world: World) -> None:
         """Who was erased under the old key is known as long as that key is in the ring."""
         login = await world.login("a")

@@ -1,4 +1,7 @@
-"""A merge that commits between a unit's look and its hold: the unit looks again, and acts on who stands."""
+"""
+A merge, a split or an erasure that commits between a unit's look and its hold: the unit looks again, and acts on who
+stands.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,11 +14,12 @@ from sqlalchemy import select, text
 from authsvc.domain.people import LinkVerdict
 from authsvc.domain.sessions import EndReason
 from authsvc.ports import Merged, Split
-from authsvc.storage import aliases, identities, merges, splits
+from authsvc.storage import aliases, identities, imports, merges, splits
 from authsvc.storage.schema import identities as identities_table
-from authsvc.storage.schema import unionids
+from authsvc.storage.schema import unionids, users
 from authsvc.storage.tx import Tx
 from tests.storage.conformance.people import merge, split, user_of
+from tests.storage.conformance.personal_data import INDEX, bring_in, record, sibling
 from tests.storage.conformance.world import MINUTE, SIBLING, UNBOUND, World
 
 Between = Callable[[ModuleType, str, Callable[[], Awaitable[object]]], list[int]]
@@ -111,3 +115,28 @@ async def test_a_split_that_was_done_already(world: World, between: Between) -> 
     assert isinstance(outcome, Split)
     assert (outcome.user.user_id, outcome.survivor.user_id) == (two.user.user_id, one.user.user_id)
     assert len(holds) == 3
+
+
+async def test_an_import_for_a_user_who_was_erased(world: World, between: Between) -> None:
+    """Nothing is written to the empty row or points to it: the person's own login would not find a way past it."""
+    login = await world.login("a")
+    user_id = login.user.user_id
+    erasing = world.store.erase_user(user_id, index=INDEX, by="op", even_blocked=True)
+    holds = between(imports, "hold_users", lambda: erasing)
+    assert await bring_in(world, record("a", unionid="u", external_id="crm-1")) == ["erased"]
+    assert world.backend.look(select(users.c.external_id)) == [(None,)]
+    assert world.backend.look(select(unionids)) == []
+    assert len(holds) == 2
+    assert (await world.login("a", unionid="u")).written.value.is_new_user
+
+
+async def test_an_import_for_an_identity_that_was_split_off(world: World, between: Between) -> None:
+    """What the record says of the identity becomes that of its user, and not of the one it was split from."""
+    one, two = await world.login("a"), await world.login("b", app=SIBLING)
+    await merge(world, one, two)
+    holds = between(imports, "hold_users", lambda: split(world, two))
+    assert await bring_in(world, sibling("b", unionid="u", external_id="crm-1")) == ["linked"]
+    assert [row.user_id for row in world.backend.look(select(unionids))] == [two.user.user_id]
+    assert (await user_of(world, two)).external_id == "crm-1"
+    assert (await user_of(world, one)).external_id is None
+    assert len(holds) == 2
