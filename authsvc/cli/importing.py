@@ -44,8 +44,13 @@ def read_records(file: Path, *, kind: str, from_row: int = 1) -> Iterator[pb.Imp
         kind = "csv" if file.suffix.lower() == ".csv" else "jsonl"
     with file.open(encoding="utf-8-sig", newline="") as lines:
         rows: Iterable[dict[str, Any] | None] = _csv(lines) if kind == "csv" else map(_json, lines)
-        for number, row in enumerate(islice(rows, from_row - 1, None), start=from_row):
-            yield _record(row, number)
+        number = from_row
+        try:
+            for row in islice(rows, from_row - 1, None):
+                yield _record(row, number)
+                number += 1
+        except csv.Error:
+            raise ValueError(f"row {number} is not CSV") from None
 
 
 def bring_in(

@@ -76,7 +76,7 @@ def test_two_become_one_and_two_again(service: Service, users: Users) -> None:
 
 
 def test_an_import_is_repeated_and_gone_on_with(service: Service, users: Users) -> None:
-    """CSV and JSONL, over several calls; a second run changes nothing; a bad row stops it and says where to go on."""
+    """CSV and JSONL, over several calls; a second run changes nothing; a bad row stops it and says where."""
     rows = [
         {"app_id": D1, "openid": f"o-import-{n}", "unionid": "", "external_id": f"crm-{n}"}
         for n in range(2500)
@@ -104,6 +104,11 @@ def test_an_import_is_repeated_and_gone_on_with(service: Service, users: Users) 
     assert [json.loads(line) for line in rejects.read_text().splitlines()] == [conflict]
     assert stat.S_IMODE(rejects.stat().st_mode) == 0o600
     assert "o-import-s" in users.ask("show", users.json("find", "--external-id", "crm-5")["user_id"])
+    table.write_text(f'app_id,openid\n{D1},o-import-5\n{D1},"o-secret\n')
+    told = users.ask("import", str(table), status=1)
+    assert "go on with --from-row 2" in told
+    assert "row 2 is not CSV" in told
+    assert "o-secret" not in told
 
 
 def test_a_person_is_handed_out_and_erased(service: Service, users: Users) -> None:
