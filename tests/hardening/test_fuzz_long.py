@@ -25,7 +25,7 @@ async def test_token_texts_long(tmp_path: Path) -> None:
 async def test_wechat_answers_long() -> None:
     """Two hundred and fifty thousand bodies in WeChat's place."""
     answers = WeChatAnswers()
-    fuzz(answers.try_one, programs=1200)
+    fuzz(answers.try_one, programs=1400)
     assert total(answers.counts) >= 250_000
 
 

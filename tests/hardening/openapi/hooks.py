@@ -1,5 +1,6 @@
 """What a generator cannot invent: login codes of the sandbox, and the token that a login gave."""
 
+import itertools
 import json
 import os
 import urllib.request
@@ -8,6 +9,7 @@ from typing import Any
 import schemathesis
 
 SANDBOX, EDGE, APP = os.environ["FUZZED_SANDBOX"], os.environ["FUZZED_EDGE"], os.environ["FUZZED_APP"]
+_NUMBERS = itertools.count()
 _CODE_PATHS = {"/api/v1/login", "/api/login"}
 
 
@@ -44,4 +46,4 @@ def before_call(context: Any, case: Any, kwargs: Any) -> None:
         return
     code = body.get("code")
     if isinstance(code, str) and code and len(code) % 2 and body.get("app_id") in (None, APP):
-        body["code"] = _code("bob")
+        body["code"] = _code(f"bob-{next(_NUMBERS)}")
