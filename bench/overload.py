@@ -110,7 +110,7 @@ async def _logins(stage: Stage, seconds: float, rounds: int) -> list[str]:
         bodies.extend(await _bodies(stage, _codes_for(likely_per_s, rounds * seconds * 1.5)))
         peaks: list[Run] = []
         beyonds: list[Run] = []
-        spent_s = {process: 0.0 for process in (stage.server, stage.edge)}
+        spent_s = dict.fromkeys((stage.server, stage.edge), 0.0)
         for _ in range(rounds):
             peaks.append(await _closed(send, fresh(), best, seconds / 2))
             offered = median(run.good_per_s for run in peaks) * TIMES
