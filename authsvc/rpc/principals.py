@@ -12,7 +12,7 @@ from authsvc.domain.principals import Principal, Role
 ServicerContext = grpc.aio.ServicerContext[Any, Any]
 _BEARER = "bearer "
 # What gRPC says of a client certificate that holds against the client CA: its URI and DNS names (RFC 5280, 4.2.1.6).
-_CERTIFICATE_NAMES = ("peer_uri", "peer_dns")
+_URIS, _DNS_NAMES = "peer_uri", "peer_dns"
 
 
 class Authenticator(Protocol):
@@ -86,8 +86,16 @@ class CredentialAuthenticator:
 
 
 def certificate_names(context: ServicerContext) -> tuple[str, ...]:
-    """Return the URI and DNS names of the client's certificate; none where there is no certificate that holds."""
+    """
+    Return the SPIFFE ids and DNS names of the client's certificate; none where there is no certificate that holds.
+
+    Each from its own kind of name only: who may have any URI certified must not pass for a host, nor the other way
+    round. A certificate with several URIs proves no SPIFFE id (X509-SVID, section 2).
+    """
     told: Mapping[str, Iterable[bytes]] = context.auth_context()
-    return tuple(
-        name.decode("utf-8", "replace") for kind in _CERTIFICATE_NAMES for name in told.get(kind, ())
+    uris = [name.decode("utf-8", "replace") for name in told.get(_URIS, ())]
+    hosts = [name.decode("utf-8", "replace") for name in told.get(_DNS_NAMES, ())]
+    return (
+        *(uri for uri in uris if len(uris) == 1 and uri.startswith("spiffe://")),
+        *(host for host in hosts if "/" not in host),
     )

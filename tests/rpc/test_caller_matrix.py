@@ -140,7 +140,7 @@ async def test_certificates_of_others_do_not_connect(guarded: Guarded) -> None:
 
 
 async def test_names_prove_by_kind(guarded: Guarded) -> None:
-    """A DNS name proves as a SPIFFE id does; the common name never; two principals in one certificate are nobody."""
+    """A DNS name proves as a SPIFFE id does; none of one kind passes for the other; two URIs are nobody."""
     issue = guarded.authority.issue
     known = issue(dns=("unknown.internal", "everything.internal"))
     jwks = "/authapi.v1.KeyService/GetJwks"
@@ -149,6 +149,9 @@ async def test_names_prove_by_kind(guarded: Guarded) -> None:
         issue(name="everything.internal"),
         issue(name="everything.internal", dns=("unknown.internal",)),
         issue(uris=(spiffe(Role.OPERATOR), spiffe(Role.EDGE))),
+        issue(uris=(spiffe(Role.OPERATOR), "https://example.org/operator")),
+        issue(uris=("everything.internal",)),
+        issue(dns=(spiffe(Role.OPERATOR),)),
         issue(uris=("spiffe://example.org/operator/",)),
         issue(dns=("sub.everything.internal",)),
     ):
