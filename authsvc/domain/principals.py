@@ -13,7 +13,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 RESERVED_NAMES = frozenset(
     {
         "anonymous", "anybody", "authsvc", "cli", "dev-edge", "dev-operator", "local", "local-edge", "login",
-        "restore", "retention", "service", "system", "unknown",
+        "process", "restore", "retention", "schedule", "server", "service", "system", "unknown",
     }
 )  # fmt: skip
 

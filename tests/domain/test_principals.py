@@ -21,7 +21,10 @@ BYTES_16 = st.binary(min_size=16, max_size=16)
 BYTES_32 = st.binary(min_size=32, max_size=32)
 
 
-@pytest.mark.parametrize("name", [*sorted(RESERVED_NAMES), "Local", "LOGIN", "service", "retention"])
+@pytest.mark.parametrize(
+    "name",
+    [*sorted(RESERVED_NAMES), "Local", "LOGIN", "service", "retention", "schedule", "process", "Server"],
+)
 def test_reserved_names_are_refused(name: str) -> None:
     """
     In any case of letters: `ended_by` and logs must not be ambiguous about who it was.
