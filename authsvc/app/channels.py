@@ -91,9 +91,11 @@ class Credentials:
             )
 
 
-def open_channel(target: str, credentials: Credentials) -> grpc.Channel:
+def open_channel(
+    target: str, credentials: Credentials, *, metadata: Sequence[tuple[str, str]] = ()
+) -> grpc.Channel:
     """
-    Return a blocking channel.
+    Return a blocking channel; every call carries *metadata* beside the credentials'.
 
     Raises:
         CertificateProblem: a file cannot be used.
@@ -104,7 +106,8 @@ def open_channel(target: str, credentials: Credentials) -> grpc.Channel:
         channel = grpc.insecure_channel(target, options=options)
     else:
         channel = grpc.secure_channel(target, transport, options=options)
-    return grpc.intercept_channel(channel, _Adding(credentials.metadata)) if credentials.metadata else channel
+    added = (*credentials.metadata, *metadata)
+    return grpc.intercept_channel(channel, _Adding(added)) if added else channel
 
 
 class _Adding(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor):  # type: ignore[type-arg]

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 import grpc
@@ -19,6 +20,8 @@ from authsvc.app.certificates import CertificateProblem
 from authsvc.app.channels import Credentials, open_channel
 from authsvc.config import secrets
 from authsvc.config.settings import PREFIX, is_local_target
+from authsvc.domain.audit import MAX_REASON
+from authsvc.ports.audit import REASON_KEY
 
 F = TypeVar("F", bound=Callable[..., Any])
 OPERATOR_KEY_FILE = "operator.key"
@@ -53,6 +56,19 @@ def grpc_target_option(command: F) -> F:
     )(command)
 
 
+def reason_option(command: F) -> F:
+    """Add `--reason`: why this is done, for the audit trail; not handed on, every call of the command carries it."""
+    return click.option(
+        "--reason", "reason", expose_value=False, callback=_keep_reason, help="Why, for the audit trail"
+    )(command)
+
+
+def _keep_reason(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value and len(value) > MAX_REASON:
+        raise click.BadParameter(f"must not exceed {MAX_REASON} characters")
+    _keep(context, parameter, value)
+
+
 def _keep(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value:
         context.meta[f"{__name__}.{parameter.name}"] = value
@@ -71,7 +87,7 @@ def channel(target: str, credentials: Credentials | None = None) -> Iterator[grp
         credentials = credentials or _given(target)
         if os.environ.get(f"{PREFIX}ALLOW_PLAINTEXT", "").lower() not in {"1", "true", "yes", "on"}:
             credentials.require_private(target)
-        connection = open_channel(target, credentials)
+        connection = open_channel(target, credentials, metadata=_why())
     except CertificateProblem as problem:
         raise click.ClickException("\n".join(problem.complaints)) from None
     except secrets.SecretProblem as problem:
@@ -108,6 +124,12 @@ def _given(target: str) -> Credentials:
         server_name=given["grpc_server_name"],
         service_key=key or "",
     )
+
+
+def _why() -> tuple[tuple[str, str], ...]:
+    context = click.get_current_context(silent=True)
+    reason = "" if context is None else str(context.meta.get(f"{__name__}.reason", ""))
+    return ((REASON_KEY, quote(reason)),) if reason else ()
 
 
 def _operators_key(target: str) -> str:

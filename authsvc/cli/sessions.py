@@ -9,7 +9,7 @@ from google.protobuf.json_format import MessageToDict
 from authapi.v1 import auth_service_pb2, session_service_pb2, types_pb2
 from authapi.v1.auth_service_pb2_grpc import AuthServiceStub
 from authapi.v1.session_service_pb2_grpc import SessionServiceStub
-from authsvc.cli.calling import channel, grpc_target_option, refused
+from authsvc.cli.calling import channel, grpc_target_option, reason_option, refused
 
 
 @click.group("sessions")
@@ -55,6 +55,7 @@ def list_sessions(*, grpc_target: str, user: str, app: str, include_ended: bool,
 
 @command.command("revoke")
 @grpc_target_option
+@reason_option
 @click.option("--session", "session_id", default="", help="This session")
 @click.option("--user", default="", help="Every session of this user (with --app: in that app)")
 @click.option("--app", default="", help="Every session of this app (with --user: see there)")

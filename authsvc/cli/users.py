@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 
 from authapi.v1 import user_service_pb2 as pb
 from authapi.v1.user_service_pb2_grpc import UserServiceStub
-from authsvc.cli.calling import channel, grpc_target_option, refused
+from authsvc.cli.calling import channel, grpc_target_option, reason_option, refused
 from authsvc.cli.ids import GroupWithIds
 from authsvc.cli.importing import Progress, bring_in, read_records
 from authsvc.system import SystemClock
@@ -29,6 +29,7 @@ def command() -> None:
 
 @command.command("show")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 @click.option("--phone", is_flag=True, help="The bound phone number too")
 def show(*, grpc_target: str, user_id: str, phone: bool) -> None:
@@ -39,6 +40,7 @@ def show(*, grpc_target: str, user_id: str, phone: bool) -> None:
 
 @command.command("find")
 @grpc_target_option
+@reason_option
 @click.option("--openid", default="", help="With --app")
 @click.option("--app", default="", help="The app of --openid")
 @click.option("--unionid", default="", help="With --group")
@@ -79,6 +81,7 @@ def block(*, grpc_target: str, user_id: str, reason: str, span: str) -> None:
 
 @command.command("unblock")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 def unblock(*, grpc_target: str, user_id: str) -> None:
     """Lift a block; the user logs in again."""
@@ -88,6 +91,7 @@ def unblock(*, grpc_target: str, user_id: str) -> None:
 
 @command.command("roles")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 @click.argument("roles", nargs=-1)
 @click.option("--none", is_flag=True, help="Take all roles away")
@@ -101,6 +105,7 @@ def roles(*, grpc_target: str, user_id: str, roles: tuple[str, ...], none: bool)
 
 @command.command("external-id")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 @click.argument("external_id", default="")
 @click.option("--clear", is_flag=True, help="Take it away")
@@ -154,6 +159,7 @@ def pending(*, grpc_target: str) -> None:
 
 @command.command("import")
 @grpc_target_option
+@reason_option
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option(
     "--format", "kind", type=click.Choice(["auto", "jsonl", "csv"]), default="auto", show_default=True
@@ -193,6 +199,7 @@ def import_users(*, grpc_target: str, file: Path, kind: str, from_row: int, reje
 
 @command.command("export")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 def export(*, grpc_target: str, user_id: str) -> None:
     """Print everything that is held of a person as JSON."""
@@ -202,6 +209,7 @@ def export(*, grpc_target: str, user_id: str) -> None:
 
 @command.command("erase")
 @grpc_target_option
+@reason_option
 @click.argument("user_id")
 @click.option("--yes", is_flag=True, help="Do not ask")
 def erase(*, grpc_target: str, user_id: str, yes: bool) -> None:

@@ -8,6 +8,9 @@ from typing import Protocol
 
 from authsvc.domain.audit import AuditRow, Checkpoint
 
+# The metadata of a call that says why an operator makes it: percent-encoded UTF-8, because metadata are ASCII.
+REASON_KEY = "x-audit-reason"
+
 
 def _nowhere() -> str:
     return ""

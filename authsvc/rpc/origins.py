@@ -1,18 +1,17 @@
 """Where a call came from, for the audit trail: from the connection's peer and the call's metadata to an `Origin`."""
 
 from collections.abc import Mapping
-from ipaddress import ip_address
+from ipaddress import IPv6Address, ip_address
 from urllib.parse import unquote
 
 from authsvc.domain.audit import MAX_REASON
 from authsvc.domain.principals import Principal, Role
 from authsvc.ports import CallRecord, Origin
+from authsvc.ports.audit import REASON_KEY
 from authsvc.rpc.principals import ServicerContext
 
 # What the edge saw, and believed of nobody else: any other caller would write what it likes into the trail.
 CLIENT_IP_KEY = "x-client-ip"
-# Why an operator asks, percent-encoded UTF-8 (metadata is ASCII).
-REASON_KEY = "x-audit-reason"
 
 
 def origin_of(
@@ -44,10 +43,13 @@ def peer_address(peer: str) -> str:
 
 
 def _plain(text: str) -> str:
+    """Return the one spelling of an address: no zone, and IPv4 as such also where IPv6 carries it (RFC 4291, 2.5.5.2)."""
     try:
-        return str(ip_address(text.partition("%")[0]))
+        address = ip_address(text.partition("%")[0])
     except ValueError:
         return ""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return str(mapped or address)
 
 
 def _reason(text: str) -> str:

@@ -111,6 +111,24 @@ def test_an_import_is_repeated_and_gone_on_with(service: Service, users: Users) 
     assert "o-secret" not in told
 
 
+def test_why_an_operator_did_it_is_in_the_trail(service: Service, users: Users) -> None:
+    """Whatever is written in it; without one there is none, and one that is too long is refused before the call."""
+    person = str(service.login("reasons")["user_id"])
+    users.ask("roles", person, "vip", "--reason", "工单 7: 50% off, \u2603 & more")
+    users.ask("roles", person, "--none")
+    users.ask("external-id", person, "crm-why", "--reason", "ticket 8")
+    users.ask("roles", person, "late", "--reason", "x" * 1001, status=2)
+    trail = users.json("export", person, "--reason", "asked by letter")["audit"]
+    told = [(row["event"], row["reason"]) for row in trail if row["event"] != "session.opened"]
+    assert told == [
+        ("user.roles_set", "工单 7: 50% off, \u2603 & more"),
+        ("user.roles_set", ""),
+        ("user.external_id_set", "ticket 8"),
+    ]
+    again = users.json("export", person)["audit"]
+    assert [row["reason"] for row in again if row["event"] == "user.exported"] == ["asked by letter"]
+
+
 def test_a_person_is_handed_out_and_erased(service: Service, users: Users) -> None:
     """The export names everything; after the erasure nobody is found, and the next login is somebody new."""
     login = service.login("to-be-erased")
