@@ -15,9 +15,11 @@ from authsvc.edge.limits import ForgedTokens
 from authsvc.edge.origin import Origin
 from authsvc.edge.pages import Health, static_pages
 from authsvc.edge.protection import Protection
+from authsvc.edge.replies import error_reply, legacy_error_reply
 from authsvc.edge.routing import LEGACY_PATH, FromCall, Handler, Routing, refuse_http
 from authsvc.edge.sessions import Sessions
 from authsvc.edge.settings import EdgeSettings
+from authsvc.edge.turning_away import TurningAway
 from authsvc.edge.users import Users
 from authsvc.edge.verify import Verify
 from authsvc.ports import Clock, Entropy, Observer
@@ -28,9 +30,11 @@ from authsvc_client import Verifier
 CLOCK: web.AppKey[Clock] = web.AppKey("clock")
 HEALTH: web.AppKey[Health] = web.AppKey("health", Health)
 ROUTING: web.AppKey[Routing] = web.AppKey("routing", Routing)
+TURNING_AWAY: web.AppKey[TurningAway] = web.AppKey("turning_away", TurningAway)
 METHODS: web.AppKey[dict[str, tuple[str, ...]]] = web.AppKey("methods")
 """Every path of the edge with its methods, as the OpenAPI document describes them."""
 
+_LOGIN_PATH = "/api/v1/login"
 _GET = ("GET", "HEAD")
 _POST = ("POST",)
 
@@ -52,7 +56,8 @@ def create_edge(
     asked each time.
     """
     throttling = Throttling(clock=clock, observer=observer)
-    backend = Backend(channel, settings, Backpressure(clock=clock, throttling=throttling))
+    backpressure = Backpressure(clock=clock, throttling=throttling)
+    backend = Backend(channel, settings, backpressure, clock=clock)
     judge: Judge = RemoteJudge(backend)
     if verifier is not None:
         judge = LocalJudge(verifier, audiences=settings.audiences, remote=RemoteJudge(backend))
@@ -62,7 +67,7 @@ def create_edge(
     health = Health(backend)
     routing = Routing(settings=settings, observer=observer, clock=clock, entropy=entropy)
     table: dict[str, tuple[tuple[str, ...], Handler, FromCall]] = {
-        "/api/v1/login": (_POST, sessions.login, from_call),
+        _LOGIN_PATH: (_POST, sessions.login, from_call),
         "/api/v1/refresh": (_POST, sessions.refresh, from_call),
         "/api/v1/logout": (_POST, sessions.logout, from_call),
         "/api/v1/session": (_GET, verify.session, from_verdict_call),
@@ -99,6 +104,14 @@ def create_edge(
     app.on_response_prepare.append(_finish_headers(protection))
     app.cleanup_ctx.append(_closing(backend))
     app[CLOCK], app[HEALTH], app[ROUTING], app[METHODS] = clock, health, routing, allowed
+    app[TURNING_AWAY] = TurningAway(
+        backpressure,
+        shapes={_LOGIN_PATH: error_reply, LEGACY_PATH: legacy_error_reply},
+        settings=settings,
+        clock=clock,
+        entropy=entropy,
+        observer=observer,
+    )
     return app
 
 

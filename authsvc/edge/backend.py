@@ -33,9 +33,11 @@ from authapi.v1 import (
     WeChatServiceStub,
 )
 from authsvc.edge.backpressure import Backpressure
+from authsvc.edge.congestion import Congestion
 from authsvc.edge.correlation import Correlation
 from authsvc.edge.failures import from_login, tells_overload, unavailable
 from authsvc.edge.settings import EdgeSettings
+from authsvc.ports import Clock
 
 Answer = TypeVar("Answer", bound=Message)
 
@@ -43,8 +45,11 @@ Answer = TypeVar("Answer", bound=Message)
 class Backend:
     """The stubs over one channel."""
 
-    def __init__(self, channel: grpc.aio.Channel, settings: EdgeSettings, backpressure: Backpressure) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, settings: EdgeSettings, backpressure: Backpressure, *, clock: Clock
+    ) -> None:
         self._backpressure = backpressure
+        self._congestion = Congestion(backpressure.room, probe=self.is_serving, clock=clock)
         self._channel = channel
         self._settings = settings
         self._connecting: asyncio.Task[None] | None = None
@@ -79,6 +84,7 @@ class Backend:
         """
         self._backpressure.admit()
         try:
+            self._congestion.watch(self._backpressure.count)
             await self._connected()
             answer = await method(
                 request,
@@ -106,6 +112,7 @@ class Backend:
 
     async def aclose(self) -> None:
         """Stop waiting for a connection; the channel itself is its maker's."""
+        await self._congestion.aclose()
         if self._connecting is not None:
             self._connecting.cancel()
             with suppress(asyncio.CancelledError):

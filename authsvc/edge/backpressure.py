@@ -10,6 +10,7 @@ import math
 from datetime import timedelta
 from typing import NoReturn
 
+from authsvc.edge.congestion import Room
 from authsvc.edge.failures import Refused
 from authsvc.ports import Clock
 from authsvc.service.throttling import Throttling
@@ -21,17 +22,22 @@ _SURPLUS = 1.4
 # And at least so many a second, or a server that took nothing for a while would be asked too slowly again.
 _FLOOR_PER_S = 10
 _RETRY_AFTER_S = 2
-_LIMIT = "overload.edge"
-# Under way at once, as many as a server takes by default: beyond that a phone would give up before its turn comes.
+LIMIT = "overload.edge"
+# Under way at once at most, as many as a server takes by default; how many it really is, `congestion` says.
 _PLACES = 500
 
 
 class Backpressure:
-    """Knows what was asked of the server and what it took, over the last seconds."""
+    """
+    Knows what was asked of the server and what it took, over the last seconds, and how many calls are under way.
+
+    `expected` are calls on their way to `admit`, for whom places are kept from those that come behind them.
+    """
 
     def __init__(self, *, clock: Clock, throttling: Throttling, places: int = _PLACES) -> None:
         self._clock = clock
-        self._places = places
+        self.room = Room(most=places, clock=clock)
+        self.expected = 0
         self._under_way = 0
         self._throttling = throttling
         self._asked = 0.0
@@ -49,18 +55,32 @@ class Backpressure:
             Refused: RATE_LIMITED; nothing was sent.
 
         """
-        self._decay()
-        sent = max(_SURPLUS * self._taken, _FLOOR_PER_S * _MEMORY.total_seconds())
-        part = max(0.0, (self._asked - sent) / (self._asked + 1))
+        part = self._part()
         # Evenly, without dice: nobody is refused twice in a row without need.
         self._owed = self._owed + part if part else 0.0
         if self._owed >= 1:
             self._owed -= 1
             self._asked += 1
             self._refuse()
-        if self._under_way >= self._places:
+        if not self.room.has_place(self._under_way):
             self._refuse()
         self._under_way += 1
+
+    def would_refuse(self) -> bool:
+        """Tell, before anything is done for a call, that `admit` will refuse it; then call `turn_away`."""
+        return self._owed + self._part() >= 1 or not self.room.has_place(self._under_way + self.expected)
+
+    def turn_away(self) -> None:
+        """Count a call that was refused because of `would_refuse`."""
+        part = self._part()
+        if self._owed + part >= 1:
+            self._owed += part - 1
+            self._asked += 1
+        self._throttling.count(LIMIT)
+
+    def count(self) -> int:
+        """Return how many calls are under way."""
+        return self._under_way
 
     def left(self) -> None:
         """Give the place of a call that was admitted back."""
@@ -77,9 +97,18 @@ class Backpressure:
         self._decay()
         self._asked += 1
 
+    def refusal(self) -> Refused:
+        """Return what a refused call is told."""
+        return Refused(BY_REASON["RATE_LIMITED"], retry_after=_RETRY_AFTER_S, cause=LIMIT)
+
     def _refuse(self) -> NoReturn:
-        self._throttling.count(_LIMIT)
-        raise Refused(BY_REASON["RATE_LIMITED"], retry_after=_RETRY_AFTER_S, cause=_LIMIT)
+        self._throttling.count(LIMIT)
+        raise self.refusal()
+
+    def _part(self) -> float:
+        self._decay()
+        sent = max(_SURPLUS * self._taken, _FLOOR_PER_S * _MEMORY.total_seconds())
+        return max(0.0, (self._asked - sent) / (self._asked + 1))
 
     def _decay(self) -> None:
         now = self._clock.elapsed()

@@ -31,6 +31,13 @@ class Protection:
 
     def protect(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
         """Complete the headers of any answer to *request*; what it says already stands."""
+        self._complete(response, self._origin_of(request) if self._origins else "")
+
+    def protect_unasked(self, response: web.StreamResponse) -> None:
+        """Do the same for an answer to a request that names no origin."""
+        self._complete(response, "")
+
+    def _complete(self, response: web.StreamResponse, origin: str) -> None:
         headers = response.headers
         for name, value in self._always.items():
             headers.setdefault(name, value)
@@ -38,7 +45,6 @@ class Protection:
             return
         if "Origin" not in headers.getall("Vary", ()):
             headers.add("Vary", "Origin")
-        origin = self._origin_of(request)
         if origin:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = _READABLE_HEADERS

@@ -8,7 +8,7 @@ from datetime import timedelta
 from aiohttp import web
 
 from authsvc.deadlines import TimedConnection
-from authsvc.edge.app import CLOCK, HEALTH, ROUTING
+from authsvc.edge.app import CLOCK, HEALTH, ROUTING, TURNING_AWAY
 from authsvc.edge.connection import EdgeConnection
 from authsvc.edge.settings import EdgeSettings
 
@@ -51,6 +51,7 @@ class EdgeServer:
         assert server is not None
         loop = asyncio.get_running_loop()
         clock, render = self._app[CLOCK], self._app[ROUTING].render
+        turning_away = self._app[TURNING_AWAY]
 
         def connection() -> EdgeConnection:
             return EdgeConnection(
@@ -60,6 +61,7 @@ class EdgeServer:
                 settings=self._settings,
                 connections=self._connections,
                 render=render,
+                turning_away=turning_away,
             )
 
         try:

@@ -79,7 +79,7 @@ def test_a_burst_after_a_silence_is_sent_whole() -> None:
     What is under way counts as neither taken nor refused; but there are places for so many only.
     """
     scene = Scene(capacity=1)
-    for _ in range(500):
+    for _ in range(scene.edge.room.places):
         scene.edge.admit()
     with pytest.raises(Refused):
         scene.edge.admit()
