@@ -149,7 +149,8 @@ def parse_demand(query: str) -> Demand:
     Other parameters are ignored.
 
     Raises:
-        Refused: INVALID_FIELD, for bytes that are no UTF-8, too many parameters, or two audiences.
+        Refused: INVALID_FIELD, for bytes that are no UTF-8, too many parameters, two audiences, or an empty one: whoever
+            names an audience must not be judged against every audience of this edge.
 
     """
     try:
@@ -161,6 +162,8 @@ def parse_demand(query: str) -> Demand:
     audiences = [value for name, value in pairs if name == "audience"]
     if len(audiences) > 1:
         raise invalid_field("audience", "may be given once")
+    if audiences == [""]:
+        raise invalid_field("audience", "must not be empty")
     return Demand(
         audience=audiences[0] if audiences else "",
         scopes=_words(pairs, "scope"),

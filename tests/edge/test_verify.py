@@ -33,10 +33,21 @@ async def test_the_demand_of_the_query_is_passed_on(world: World) -> None:
 
 
 @pytest.mark.parametrize(
-    "query", ["?audience=a&audience=b", "?audience=%ff", "?scope=%ed%a0%80", "?" + "&".join(["scope=a"] * 65)]
+    "query",
+    [
+        "?audience=a&audience=b",
+        "?audience=",
+        "?audience&scope=a",
+        "?audience=%ff",
+        "?scope=%ed%a0%80",
+        "?" + "&".join(["scope=a"] * 65),
+    ],
 )
 async def test_an_unreadable_demand_is_refused_before_any_verdict(world: World, query: str) -> None:
-    """Two audiences, bytes that are no UTF-8, or a flood of parameters: 400, and the server is not asked."""
+    """
+    Two audiences, an empty one (a gateway's variable that was never set), bytes that are no UTF-8, or a flood of
+    parameters: 400, and the server is not asked.
+    """
     async with world.http.get(
         URL(f"{world.url}/api/v1/verify{query}", encoded=True), headers=BEARER
     ) as response:
