@@ -14,6 +14,7 @@ from tests.storage.conformance.delivery import TestDelivery
 from tests.storage.conformance.endings import TestSessionEndings
 from tests.storage.conformance.holding import TestHolding
 from tests.storage.conformance.identities import TestIdentities
+from tests.storage.conformance.legacy import TestLegacy
 from tests.storage.conformance.linking import TestLinking, TestLinkingTheBlocked
 from tests.storage.conformance.listings import TestListings
 from tests.storage.conformance.log import TestLog
@@ -58,6 +59,7 @@ __all__ = [
     "TestHolding",
     "TestIdentities",
     "TestImports",
+    "TestLegacy",
     "TestLinking",
     "TestLinkingTheBlocked",
     "TestListings",
