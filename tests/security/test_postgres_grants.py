@@ -1,7 +1,9 @@
 """PostgreSQL with the least that works: the conformance suite as a role that may do what docs/operations/postgresql.md grants."""
 
 import asyncio
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -79,3 +81,13 @@ async def test_the_role_may_nothing_else(postgres_database: str, statement: str)
             await connection.execute(statement)
     finally:
         await connection.close()
+
+
+@pytest.mark.parametrize("page", ["postgresql.md", "postgresql.zh-CN.md"])
+def test_the_page_grants_the_same(page: str) -> None:
+    """What operators are told to grant is what the suite ran with, by verb."""
+    text = (Path(__file__).parents[2] / "docs/operations" / page).read_text("utf-8")
+    granted = re.findall(r"^\s*GRANT (.+) ON (?:ALL )?TABLES TO authsvc;", text, re.MULTILINE)
+    assert granted == ["SELECT, INSERT, UPDATE, DELETE"]
+    assert "REVOKE INSERT, UPDATE, DELETE ON alembic_version FROM authsvc" in text
+    assert "GRANT USAGE ON SCHEMA public TO authsvc;" in text
