@@ -18,7 +18,8 @@ BEYOND_CHECK_US = 15.0
 _CALLERS = 16
 _LOCAL_PER_REMOTE = 50
 _WARM_TOKENS = 64
-_TURN = 50
+# Long enough for the processor to have the code of each at hand, as a service that checks nothing but new tokens has.
+_TURN = 500
 
 Item = TypeVar("Item")
 
