@@ -46,8 +46,13 @@ def test_metrics_are_parseable_documented_and_count(service: Service) -> None:
 
     names = {re.sub(r"_(bucket|count|sum)$", "", name) for name, _ in after if name.startswith("authsvc_")}
     assert names <= documented()
-    # Only where there are several workers, and with PostgreSQL.
-    assert documented() - names <= {"authsvc_workers_serving", "authsvc_database_notifications"}
+    # Only where there are several workers, with PostgreSQL, with Redis, and once something was refused.
+    assert documented() - names <= {
+        "authsvc_workers_serving",
+        "authsvc_database_notifications",
+        "authsvc_limits_shared",
+        "authsvc_limit_refusals_total",
+    }
     login = "/authapi.v1.AuthService/Login"
     assert grown("authsvc_calls_total", method=login, code="OK", reason="") == 1
     assert (
