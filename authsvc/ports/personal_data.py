@@ -195,7 +195,13 @@ class PersonalDataStore(Protocol):
         ...
 
     async def erase_user(
-        self, user_id: str, *, index: BlindIndex, by: str, even_blocked: bool
+        self,
+        user_id: str,
+        *,
+        index: BlindIndex,
+        by: str,
+        even_blocked: bool,
+        identity: ByIdentity | None = None,
     ) -> Written[int | None]:
         """
         End every session and remove what is personal, in one transaction; the value counts the ended sessions.
@@ -203,8 +209,8 @@ class PersonalDataStore(Protocol):
         Gone: identities and session keys, unionids, phone numbers, external id, roles, block, aliases, merges and
         what would undo them, no-merge marks, openid, device and address fields of sessions. Left: an empty users row
         (so that no token of the person comes alive again), session rows without personal fields, tombstones (HMACs)
-        of identities, unionids and external ids, audit rows. None: there is no such user. Unless *even_blocked*, a blocked user
-        stays as they are.
+        of identities, unionids and external ids, audit rows. None: there is no such user, or *identity* was given and
+        is not theirs (any more). Unless *even_blocked*, a blocked user stays as they are.
 
         Raises:
             UserBlocked: the user is blocked and *even_blocked* is False; nothing was changed.

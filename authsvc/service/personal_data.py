@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -29,6 +30,8 @@ from authsvc.service.tail import LogTail
 from authsvc.service.waiting import Unbroken
 
 MAX_IMPORT = 1000
+# An operator splits a user once, not over and over.
+_LOOKS = 3
 
 
 class PersonalData:
@@ -142,18 +145,27 @@ class PersonalData:
         async def exchange_and_erase() -> Decided:
             answer = await self._codes.once(app, code=code, code_hash=hash_code(code))
             try:
-                found = await self._store.find_users(ByIdentity(app.app_id, answer.openid))
-                if not found:
-                    raise NotFound("user")
-                return await self._erase(found[0], by=by, even_blocked=False)
+                return await self._erase_holder(ByIdentity(app.app_id, answer.openid), by=by)
             except StoreUnavailable as error:
                 raise LoginCodeSpent("exchanged, and not erased") from error
 
         return await self._unbroken.run(exchange_and_erase())
 
-    async def _erase(self, user_id: str, *, by: str, even_blocked: bool) -> Decided:
+    async def _erase_holder(self, identity: ByIdentity, *, by: str) -> Decided:
+        """Erase whose the identity is. Where a split gives it to another user meanwhile, it is looked up again."""
+        for _ in range(_LOOKS):
+            found = await self._store.find_users(identity)
+            if not found:
+                break
+            with suppress(NotFound):
+                return await self._erase(found[0], by=by, even_blocked=False, identity=identity)
+        raise NotFound("user")
+
+    async def _erase(
+        self, user_id: str, *, by: str, even_blocked: bool, identity: ByIdentity | None = None
+    ) -> Decided:
         written: Written[int | None] = await self._store.erase_user(
-            user_id, index=self._index, by=by, even_blocked=even_blocked
+            user_id, index=self._index, by=by, even_blocked=even_blocked, identity=identity
         )
         ended = self._tail.apply_own(written)
         if ended is None:

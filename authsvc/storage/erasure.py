@@ -8,10 +8,11 @@ from sqlalchemy import delete, insert, or_, select, update
 from authsvc.domain.blind_index import BlindIndex, Digest
 from authsvc.domain.errors import UserBlocked
 from authsvc.domain.sessions import EndReason
+from authsvc.ports import ByIdentity
 from authsvc.storage import audit as recorded
 from authsvc.storage.aliases import hold_person, ids_of_person
 from authsvc.storage.endings import end_held_user_sessions
-from authsvc.storage.finding import get_person
+from authsvc.storage.finding import find_users, get_person
 from authsvc.storage.rows import SESSIONS, shown
 from authsvc.storage.schema import (
     identities,
@@ -60,10 +61,18 @@ def export_user(view: View, user_id: str) -> Mapping[str, Any] | None:
     }
 
 
-def erase_user(tx: Tx, user_id: str, *, index: BlindIndex, by: str, even_blocked: bool) -> int | None:
+def erase_user(
+    tx: Tx,
+    user_id: str,
+    *,
+    index: BlindIndex,
+    by: str,
+    even_blocked: bool,
+    identity: ByIdentity | None = None,
+) -> int | None:
     """See ports.PersonalDataStore.erase_user."""
     user = hold_person(tx, user_id)
-    if user is None:
+    if user is None or (identity is not None and list(find_users(tx, identity)) != [user.user_id]):
         return None
     if not even_blocked and user.is_blocked(now=tx.now):
         raise UserBlocked
@@ -77,9 +86,9 @@ def erase_user(tx: Tx, user_id: str, *, index: BlindIndex, by: str, even_blocked
         select(users.c.external_id).where(users.c.user_id.in_(ids), users.c.external_id.is_not(None))
     ).scalars()
     _entomb(tx, "external_id", [index.external_id(external_id) for external_id in external_ids])
-    for identity in person.identities:
+    for each in person.identities:
         tx.connection.execute(
-            delete(phones).where(phones.c.app_id == identity.app_id, phones.c.openid == identity.openid)
+            delete(phones).where(phones.c.app_id == each.app_id, phones.c.openid == each.openid)
         )
     tx.connection.execute(delete(identities).where(identities.c.user_id.in_(ids)))
     tx.connection.execute(delete(unionids).where(unionids.c.user_id.in_(ids)))

@@ -87,11 +87,19 @@ class SqlPersonalDataStore:
         return await self._runner.read(lambda view: erasure.export_user(view, user_id))
 
     async def erase_user(
-        self, user_id: str, *, index: BlindIndex, by: str, even_blocked: bool
+        self,
+        user_id: str,
+        *,
+        index: BlindIndex,
+        by: str,
+        even_blocked: bool,
+        identity: ByIdentity | None = None,
     ) -> Written[int | None]:
         """See ports.PersonalDataStore.erase_user."""
         return await self._runner.write(
-            lambda tx: erasure.erase_user(tx, user_id, index=index, by=by, even_blocked=even_blocked)
+            lambda tx: erasure.erase_user(
+                tx, user_id, index=index, by=by, even_blocked=even_blocked, identity=identity
+            )
         )
 
     async def reseal_session_keys(

@@ -263,6 +263,30 @@ async def test_a_blocked_user_cannot_erase_themselves(running: Running) -> None:
     await running.users.EraseUser(pb.EraseUserRequest(user_id=login.user_id))
 
 
+async def test_erasing_oneself_reaches_nobody_else(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An operator takes two users apart between the look and the erasure: only the code's own person is erased."""
+    alice, bob = await sign_in(running), await sign_in(running, "bob")
+    await running.users.MergeUsers(
+        pb.MergeUsersRequest(surviving_user_id=alice.user_id, merged_user_id=bob.user_id)
+    )
+    find, looks = running.core.store.find_users, []
+
+    async def split_after_the_first(key: Any) -> Any:
+        found = await find(key)
+        looks.append(list(found))
+        if len(looks) == 1:
+            await running.users.SplitUser(pb.SplitUserRequest(merged_user_id=bob.user_id))
+        return found
+
+    monkeypatch.setattr(running.core.store, "find_users", split_after_the_first)
+    code = running.core.code("bob")
+    await running.users.EraseUser(pb.EraseUserRequest(code=pb.CodeSubject(app_id=D1, code=code)))
+    assert looks == [[alice.user_id], [bob.user_id]]
+    assert (await running.users.GetUser(pb.GetUserRequest(user_id=alice.user_id))).user.identities
+    gone = running.users.GetUser(pb.GetUserRequest(user_id=bob.user_id))
+    assert (await refused(gone)).reason == "NOT_FOUND"
+
+
 async def test_an_erasure_that_was_not_stored_spends_the_code(running: Running) -> None:
     """The code was exchanged and the record failed: a new code is asked for, and nobody is told of success."""
     await sign_in(running)

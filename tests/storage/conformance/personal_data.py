@@ -308,6 +308,26 @@ class TestErasure:
         assert person.identities
         assert await self.erase(world, login.user.user_id) == 0
 
+    async def test_whose_identity_went_elsewhere_stays(self, world: World) -> None:
+        """An erasure by an identity is of the user who has it when their row is held, and of nobody else."""
+        one, two = await world.login("a"), await world.login("b", app=SIBLING)
+        await world.store.merge_users(one.user.user_id, two.user.user_id, by="op", reason="")
+        identity = ByIdentity(SIBLING.app_id, "b")
+        (found,) = await world.store.find_users(identity)
+        await world.store.split_user(two.user.user_id, survivor_id="", by="op", reason="")
+
+        async def erase(user_id: str) -> int | None:
+            written = await world.store.erase_user(
+                user_id, index=INDEX, by="b", even_blocked=False, identity=identity
+            )
+            return written.value
+
+        assert found == one.user.user_id
+        assert await erase(found) is None
+        assert await world.store.get_person(found) is not None
+        assert await erase(two.user.user_id) is not None
+        assert await world.store.find_users(identity) == []
+
     async def test_unknown(self, world: World) -> None:
         """Nobody there: nothing is written."""
         assert await self.erase(world, "nobody") is None
