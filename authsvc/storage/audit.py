@@ -34,7 +34,8 @@ def record(
 
     *details* hold ids of ours, app ids, counts and names; never openids, unionids, external ids, phone numbers or
     anything else of the person: the trail outlives an erasure. What an operator gave as a *reason* may name somebody,
-    and is taken out with an erasure, like the address (default: where the call came from).
+    and is taken out with an erasure, like the address (default: where the call came from; what the erasure itself says
+    stays).
     """
     _write(tx, [AuditEntry(event, by, user_id, app_id, session_id, ip, reason, None, details)])
 

@@ -120,15 +120,17 @@ def erase_user(
             erased_at=tx.now,
         )
     )
+    recorded.erase(tx, ids)
+    # After that, so that why an operator erased somebody stays. A person who erases themselves leaves no address.
     recorded.record(
         tx,
         "user.erased",
         user_id=user.user_id,
         by=by,
+        ip=None if even_blocked else "",
         identities=len(person.identities),
         previous_user_ids=ids[1:],
     )
-    recorded.erase(tx, ids)
     # Last, as it locks the head of the log. The former ids have had no live session since their merge.
     return end_held_user_sessions(tx, user.user_id, reason=EndReason.ADMIN, by=by)
 

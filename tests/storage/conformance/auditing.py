@@ -147,6 +147,27 @@ class TestAuditRows:
         said = {row.event: row.reason for row in trail(world)}
         assert (said["user.roles_set"], said["user.blocked"]) == ("ticket 17", "fraud")
 
+    async def test_why_somebody_was_erased_stays(self, world: World) -> None:
+        """With the operator's address; every earlier row of the person has lost both. An own erasure leaves neither."""
+        one, two = await world.login("a"), await world.login("b")
+        token = current_origin.set(Origin("op", reason="ticket 17", address=lambda: "10.0.0.9"))
+        await world.store.set_roles(one.user.user_id, ["vip"], by="op")
+        await world.store.erase_user(one.user.user_id, index=INDEX, by="op", even_blocked=True)
+        current_origin.set(Origin("edge", address=lambda: "203.0.113.7"))
+        await world.store.erase_user(two.user.user_id, index=INDEX, by="edge", even_blocked=False)
+        current_origin.reset(token)
+        kept = {
+            (row.event, row.user_id): (row.ip, row.reason, row.commitment is None) for row in trail(world)
+        }
+        of_one, of_two = one.user.user_id, two.user.user_id
+        assert kept == {
+            ("session.opened", of_one): ("", "", False),
+            ("user.roles_set", of_one): ("", "", False),
+            ("user.erased", of_one): ("10.0.0.9", "ticket 17", True),
+            ("session.opened", of_two): ("", "", False),
+            ("user.erased", of_two): ("", "", True),
+        }
+
     async def test_rows_of_their_own(self, world: World) -> None:
         """What changes nothing else is written alone, for the call that it tells of."""
         other = Origin("edge", "request-9", "", "", lambda: "10.0.0.9")
