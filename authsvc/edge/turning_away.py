@@ -47,7 +47,7 @@ class TurningAway:
         entropy: Entropy,
         observer: Observer,
     ) -> None:
-        self._backpressure = backpressure
+        self.backpressure = backpressure
         self._settings = settings
         self._clock = clock
         self._entropy = entropy
@@ -75,7 +75,7 @@ class TurningAway:
 
         Nothing as well where only the handlers can tell: a page of another site asks, or the body is too large.
         """
-        if not self._backpressure.would_refuse():
+        if not self.backpressure.would_refuse():
             return b""
         if frame.rest > self._settings.max_body or (self._settings.origins and frame.field(b"origin")):
             return b""
@@ -91,7 +91,7 @@ class TurningAway:
         whole = request_id.join(parts)
         if len(request_id) != len(_ID_HERE) and len(parts) > 2:  # it stands in the body, too
             whole = _with_length(whole)
-        self._backpressure.turn_away()
+        self.backpressure.turn_away()
         self._observer.call(
             CallRecord(
                 method=f"HTTP POST {path}",
@@ -106,11 +106,11 @@ class TurningAway:
 
     def expect(self) -> None:
         """Keep a place for a login that is on its way to its handler; tell by `arrived` when it is there, or never will be."""
-        self._backpressure.expected += 1
+        self.backpressure.expected += 1
 
     def arrived(self) -> None:
         """Keep it no longer."""
-        self._backpressure.expected -= 1
+        self.backpressure.expected -= 1
 
     def _fresh_id(self) -> bytes:
         if not self._ids:
