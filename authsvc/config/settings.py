@@ -278,10 +278,17 @@ def _where(location: tuple[int | str, ...]) -> str:
 
 
 def is_local_target(target: str) -> bool:
-    """Tell whether a gRPC target (RFC 3986 with gRPC's schemes) stays on this machine."""
+    """
+    Tell whether a gRPC target (gRPC Name Resolution: `scheme:address`, `dns://server/address`) stays on this machine.
+
+    One that somebody else resolves does not, whatever name it asks for.
+    """
     if target.startswith(("unix:", "unix-abstract:")):
         return True
-    address = target.removeprefix("dns:").removeprefix("ipv4:").removeprefix("ipv6:").rpartition("/")[2]
+    scheme, colon, rest = target.partition(":")
+    address = rest.removeprefix("///") if colon and scheme in ("dns", "ipv4", "ipv6") else target
+    if "/" in address:
+        return False
     host = address.rpartition(":")[0] if ":" in address else address
     return is_loopback(host.removeprefix("[").removesuffix("]"))
 

@@ -10,7 +10,7 @@ import pytest
 
 from authsvc.cli import main
 from authsvc.config import ConfigProblem, Environment, Settings, load_settings
-from authsvc.config.settings import SECRET_FIELDS
+from authsvc.config.settings import SECRET_FIELDS, is_local_target
 from authsvc.domain.principals import Role
 
 CANARY = "canary-secret-0123456789"
@@ -416,3 +416,30 @@ def test_a_grpc_server_that_knows_no_callers_binds_loopback_only(environment: st
     assert load({**environ, "AUTHSVC_ENV": "dev"}).grpc_host == "192.0.2.1"
     with pytest.raises(ConfigProblem):
         load({"AUTHSVC_GRPC_HOST": "192.0.2.1", "AUTHSVC_ENV": "dev"})
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "127.0.0.1:1", "127.9.9.9:1", "localhost:1", "[::1]:1", "localhost", "dns:localhost:1", "dns:///127.0.0.1:1",
+        "ipv4:127.0.0.1:1", "ipv4:///127.0.0.1:1", "ipv6:[::1]:1", "unix:/run/a.sock", "unix:///run/a.sock",
+        "unix-abstract:a",
+    ],
+)  # fmt: skip
+def test_what_stays_on_this_machine(target: str) -> None:
+    """A service key may go there in plain text, and the operator's key of `authsvc dev` goes nowhere else."""
+    assert is_local_target(target)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "10.0.0.5:1", "authsvc:1", "127.0.0.1.evil.example:1", "localhost.evil.example:1", "0.0.0.0:1", "[::]:1", "",
+        "ipv4:127.0.0.1:1,10.0.0.5:1", "ipv4:10.0.0.5:1,127.0.0.1:1", "dns:///127.0.0.1:1,10.0.0.5:1",
+        "dns://10.0.0.5/localhost:1", "evil.example/127.0.0.1:1", "evil.example:1/localhost:2",
+        "xds:///localhost:1", "passthrough:///localhost:1", "127.0.0.1:1@evil.example:2", "dns:evil.example:1",
+    ],
+)  # fmt: skip
+def test_what_may_leave_this_machine(target: str) -> None:
+    """Also where somebody else's resolver says what `localhost` is, and where only one of several is here."""
+    assert not is_local_target(target)
