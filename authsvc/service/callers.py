@@ -130,7 +130,7 @@ class CallerDirectory:
     def _rebuild(self) -> None:
         known = {declared.name: declared for declared in self._records.principals}
         known.update((declared.name, declared) for declared in self._declared)
-        # Those of the record first: an id that a file declares cannot be taken over by a row.
+        # Those of the record first: an id that a file declares cannot be taken over by a row, only be revoked by it.
         now = self._clock.now()
         keys = {
             key.key_id: key
@@ -138,7 +138,10 @@ class CallerDirectory:
             if key.key_id not in self._dead and key.is_good(now=now)
         }
         keys.update(
-            (key.key_id, key) for declared in self._declared for key in declared.keys if key.is_good(now=now)
+            (key.key_id, key)
+            for declared in self._declared
+            for key in declared.keys
+            if key.key_id not in self._dead and key.is_good(now=now)
         )
         by_name = {
             name: declared for declared in self._declared for name in (*declared.spiffe, *declared.dns)

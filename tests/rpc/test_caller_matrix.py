@@ -12,11 +12,11 @@ import pytest
 
 from authapi.v1 import auth_service_pb2 as pb
 from authapi.v1 import types_pb2
-from authsvc.domain.principals import Role
+from authsvc.domain.principals import Declared, Role
 from authsvc.rpc import health, wrapper
 from authsvc.rpc.policy import POLICIES
 from tests.rpc.matrix import CALLS, GARBAGE, PATHS, Values, cases, filled, may_call
-from tests.support.callers import Guarded, bearer, guarded_server, spiffe
+from tests.support.callers import Guarded, bearer, by_file, guarded_server, spiffe
 from tests.support.certificates import Authority
 from tests.support.core import D1, D2, Core
 from tests.support.server import PATIENCE_S, read_refusal
@@ -111,6 +111,22 @@ async def test_a_key_that_is_over_proves_nothing(guarded: Guarded) -> None:
     await guarded.caught_up(lambda: not guarded.callers.key_ids)
     for key in (expiring, revoked, withdrawn):
         assert await unauthenticated_everywhere(guarded.channel(), bearer(key))
+
+
+async def test_a_key_that_was_revoked_is_revoked_in_the_file_too(guarded: Guarded) -> None:
+    """A key of the record that somebody also put into the principals file: OK to its revocation means that it is over."""
+    core = guarded.core
+    text, record = guarded.fresh_key("both")
+    both = Declared("both", frozenset({Role.OPERATOR}), keys=(record,))
+    guarded.callers.declare((*by_file(), both))
+    await core.store.real.add_service_key(record, principal=replace(both, keys=()), by="test")
+    assert await called(guarded.channel(), "/authapi.v1.KeyService/GetJwks", b"", bearer(text)) == "OK"
+    assert (await core.store.real.revoke_service_key(record.key_id, by="test")).value
+    await guarded.caught_up(lambda: record.key_id not in guarded.callers.key_ids)
+    assert await unauthenticated_everywhere(guarded.channel(), bearer(text))
+    guarded.callers.declare(by_file())
+    guarded.callers.declare((*by_file(), both))
+    assert await unauthenticated_everywhere(guarded.channel(), bearer(text))
 
 
 async def test_a_bad_key_never_falls_back_to_a_good_certificate(guarded: Guarded) -> None:
