@@ -22,8 +22,8 @@ from authsvc.domain.revocations import Fact, FactKind
 from authsvc.domain.sessions import EndReason
 from authsvc.rpc.convert import Cursors, duration
 from authsvc.rpc.revocation_service import RevocationServicer
-from authsvc.service.snapshots import Snapshot
 from authsvc.service.limits import Limiter
+from authsvc.service.snapshots import Snapshot
 from authsvc.service.watch import Changes, GoAway, Watches
 from authsvc.service.watch import Message as Said
 
