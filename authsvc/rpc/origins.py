@@ -27,7 +27,8 @@ def origin_of(
     def address() -> str:
         return _plain(client_ip) or peer_address(context.peer())
 
-    reason = metadata.get(REASON_KEY)
+    # Strangers write nothing into the trail: a role is what whoever was identified has.
+    reason = metadata.get(REASON_KEY) if principal.roles else None
     return Origin(
         principal.name, record.request_id, record.trace_id, _reason(reason) if reason else "", address
     )

@@ -44,6 +44,8 @@ _REFUSALS = (
     WeChatUserBlocked,
 )
 _OTHERS = "others"
+# A caller that was not identified; a reserved name.
+_NOBODY = "anonymous"
 _CALLER_REFUSALS = frozenset({"CALLER_UNAUTHENTICATED", "CALLER_FORBIDDEN"})
 
 
@@ -126,7 +128,8 @@ class Refusals:
     def note_call(self, record: CallRecord) -> None:
         """Take note of a finished call if its caller was refused."""
         if record.reason in _CALLER_REFUSALS:
-            self.note("caller.refused", refusal=f"{record.reason} {record.method}", by=record.principal)
+            by = record.principal or _NOBODY
+            self.note("caller.refused", refusal=f"{record.reason} {record.method}", by=by)
 
     async def _run(self) -> None:
         while True:

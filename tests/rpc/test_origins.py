@@ -42,9 +42,10 @@ def test_nobody_but_an_edge_says_for_whom_it_calls(role: Role) -> None:
     assert origin(role, x_client_ip="198.51.100.1").address() == "10.0.0.7"
 
 
-def test_an_unidentified_caller_names_no_address() -> None:
-    """Who holds no role at all, as every refused stranger, is written down with the peer's address."""
-    assert origin(x_client_ip="198.51.100.1").address() == "10.0.0.7"
+def test_a_stranger_writes_nothing_into_the_trail() -> None:
+    """Who was not identified is written down with the peer's address, and without a reason."""
+    found = origin(x_client_ip="198.51.100.1", **{REASON_KEY: "approved by the auditor"})
+    assert (found.address(), found.reason) == ("10.0.0.7", "")
 
 
 @pytest.mark.parametrize(

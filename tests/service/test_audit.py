@@ -21,6 +21,7 @@ from authsvc.domain.errors import (
     WeChatUserBlocked,
 )
 from authsvc.domain.ids import decode_id
+from authsvc.domain.principals import RESERVED_NAMES
 from authsvc.domain.sessions import ClientInfo, EndReason
 from authsvc.ports import AuditQuery, CallRecord, Origin, Signer, current_origin
 from authsvc.service.audit_refusals import FLUSH_EVERY, MAX_KINDS, MINUTE, SAMPLE, Refusals
@@ -227,6 +228,17 @@ async def test_refused_callers_are_told_and_answered_ones_are_not(core: Core) ->
     [row] = await rows(core)
     assert (row.event, row.by) == ("caller.refused", "shop")
     assert json.loads(row.details) == {"refusal": "CALLER_FORBIDDEN /authapi.v1.AuthService/Revoke"}
+
+
+async def test_who_was_not_identified_is_nobody_that_we_know(core: Core) -> None:
+    """Neither the service itself nor any principal: the name is reserved."""
+    core.refusals.note_call(
+        CallRecord("/authapi.v1.AuthService/Revoke", "UNAUTHENTICATED", "CALLER_UNAUTHENTICATED", 0.0)
+    )
+    await flushed(core)
+    [row] = await rows(core)
+    assert (row.event, row.by) == ("caller.refused", "anonymous")
+    assert "anonymous" in RESERVED_NAMES
 
 
 async def test_stopping_twice_and_unstarted_is_harmless(core: Core) -> None:
