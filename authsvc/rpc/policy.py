@@ -145,9 +145,8 @@ POLICIES: Mapping[str, Policy] = MappingProxyType(
         "/authapi.v1.UserService/MergeUsers": _of_users(),
         "/authapi.v1.UserService/SplitUser": _of_users(),
         "/authapi.v1.UserService/ListPendingMerges": _of_users(),
-        "/authapi.v1.UserService/ImportUsers": _of_users(
-            deadline=_IMPORT_DEADLINE, reach=Named("users.app_id")
-        ),
+        # Unionids and external ids belong to persons, who may live in other apps too.
+        "/authapi.v1.UserService/ImportUsers": _of_users(deadline=_IMPORT_DEADLINE),
         "/authapi.v1.UserService/ExportUser": _of_users(),
         "/authapi.v1.UserService/EraseUser": Policy(
             _roles(_EDGE, _USERS, _OPERATOR),

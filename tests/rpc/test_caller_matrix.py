@@ -24,7 +24,7 @@ from tests.support.server import PATIENCE_S, read_refusal
 VERDICTS = {"VerifyToken", "BatchVerifyTokens"}
 ABOUT_NO_APP = {"GetJwks", "WatchRevocations"}
 # Of what is about persons as a whole, what a caller may still do who is limited to an app.
-WITHIN_AN_APP = {"ImportUsers", "EraseUser.code"}
+WITHIN_AN_APP = {"EraseUser.code"}
 
 
 @pytest.fixture
