@@ -41,6 +41,7 @@ SECTIONS = (
 PROCESSES = ("echo_grpc", "serve", "echo_http", "edge", "sandbox")
 
 
+@pytest.mark.long
 async def test_a_tiny_run_prints_the_whole_table() -> None:
     """Real processes, a few calls: exit 0, one line per row and process, and a judgement for every target."""
     options = ("--tiny", "--no-h2load")

@@ -61,6 +61,7 @@ def tampered(site: Site, name: str, *statements: str) -> Iterator[Path]:
     path.unlink()
 
 
+@pytest.mark.long
 @pytest.mark.timeout(400)
 def test_the_trail_of_a_server_that_was_killed(tmp_path: Path) -> None:
     """
