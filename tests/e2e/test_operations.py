@@ -6,7 +6,7 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.e2e.running import Running, dev
+from tests.e2e.running import Running, dev, wait_until
 from tests.e2e.wire import D1, Service, http_call
 
 PAGE = Path(__file__).parents[2] / "docs/operations/log-fields.md"
@@ -80,6 +80,7 @@ def test_one_line_per_call_with_the_same_id_on_edge_and_server(tmp_path: Path) -
     The caller's request id is on the edge's line, the server's line, and in the answer; a bad one is replaced.
     """
     with dev(tmp_path, "--log-format", "json") as (process, service):
+        wait_until(lambda: service.get("/readyz").status == 200, what="the edge has found the server")
         answer = service.try_login(service.mint(), headers={"X-Request-Id": "order-4711"})
         replaced = service.try_login("x", headers={"X-Request-Id": "a b\tc" + "d" * 300})
         process.stop()
