@@ -1,11 +1,10 @@
 """`authsvc audit`: follow the audit trail, prove that nobody changed it, and take it away as a file."""
 
-import asyncio
 import contextlib
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
@@ -24,12 +23,11 @@ from authsvc.cli.audit_files import (
 from authsvc.cli.audit_judging import Demands, Verdict, judge_file, judge_store, read_all, withdrawals
 from authsvc.cli.material import configured_database
 from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.record import with_store
 from authsvc.domain.audit import AuditRow, Checkpoint
 from authsvc.domain.audit_verification import KeptCheckpoint
-from authsvc.domain.errors import StoreUnavailable
 from authsvc.ports import AuditEntry, AuditQuery, Store
-from authsvc.storage import SchemaNotCurrent, open_store
-from authsvc.system import SystemClock, SystemEntropy
+from authsvc.system import SystemClock
 
 T = TypeVar("T")
 _PAGE = 500
@@ -92,7 +90,7 @@ def tail(
             await _print_all(store, again, shown)
 
     with contextlib.suppress(BrokenPipeError, KeyboardInterrupt):
-        _with_store(configured_database(read_settings(given)), show)
+        with_store(configured_database(read_settings(given)), show)
 
 
 @command.command("verify")
@@ -135,7 +133,7 @@ def verify(
                 trail = read_trail(exported)
             verdict, whole = judge_file(trail, demands, now=SystemClock().now()), trail.complete
         else:
-            verdict = _with_store(configured_database(settings), lambda store: judge_store(store, demands))
+            verdict = with_store(configured_database(settings), lambda store: judge_store(store, demands))
             whole = True
     except (Unreadable, UnicodeDecodeError, OSError) as problem:
         raise click.ClickException(str(problem)) from None
@@ -153,12 +151,12 @@ def export(*, path: Path, **given: Any) -> None:
     """
     database = configured_database(read_settings(given))
     if str(path) == "-":
-        _with_store(database, lambda store: _export(store, sys.stdout))
+        with_store(database, lambda store: _export(store, sys.stdout))
         return
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            _with_store(database, lambda store: _export(store, file))
+            with_store(database, lambda store: _export(store, file))
     except OSError as error:
         raise click.ClickException(f"{path}: {error.strerror}") from None
 
@@ -268,17 +266,3 @@ def _tell(verdict: Verdict, *, whole: bool, kept: int) -> None:
     )
     if problems:
         raise SystemExit(1)
-
-
-def _with_store(database: str, act: Callable[[Store], Awaitable[T]]) -> T:
-    async def main() -> T:
-        store = await open_store(database, clock=SystemClock(), entropy=SystemEntropy())
-        try:
-            return await act(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(main())
-    except (SchemaNotCurrent, StoreUnavailable, ValueError) as error:
-        raise click.ClickException(str(error)) from None

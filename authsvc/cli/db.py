@@ -1,20 +1,18 @@
 """`authsvc db`: look at the database, or say that it was restored by other means."""
 
-import asyncio
 import hashlib
 import json
-from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
 
 from authsvc.cli.material import configured_database
 from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.record import with_store
 from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.revocations import LogHead
 from authsvc.ports import Store
-from authsvc.storage import SchemaNotCurrent, SchemaState, open_store, schema_state
-from authsvc.system import SystemClock, SystemEntropy
+from authsvc.storage import SchemaState, schema_state
 
 T = TypeVar("T")
 
@@ -40,7 +38,7 @@ def status(**given: Any) -> None:
     async def look(store: Store) -> dict[str, object]:
         return {**_place(await store.read_head()), "rows": dict(await store.count_rows())}
 
-    click.echo(json.dumps({"schema": state.value, **_with_store(database, look)}))
+    click.echo(json.dumps({"schema": state.value, **with_store(database, look)}))
 
 
 @command.command("mark-restored")
@@ -62,7 +60,7 @@ def mark_restored(*, above: int, **given: Any) -> None:
     async def mark(store: Store) -> dict[str, object]:
         return _place(await store.begin_incarnation(above=above))
 
-    click.echo(json.dumps(_with_store(database, mark)))
+    click.echo(json.dumps(with_store(database, mark)))
 
 
 def _place(head: LogHead) -> dict[str, object]:
@@ -72,17 +70,3 @@ def _place(head: LogHead) -> dict[str, object]:
         "position": head.position,
         "compacted_through": head.compacted_through,
     }
-
-
-def _with_store(database: str, act: Callable[[Store], Awaitable[T]]) -> T:
-    async def main() -> T:
-        store = await open_store(database, clock=SystemClock(), entropy=SystemEntropy())
-        try:
-            return await act(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(main())
-    except (SchemaNotCurrent, StoreUnavailable, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None

@@ -1,6 +1,5 @@
 """`authsvc keys status|rotate|activate|withdraw`: the life of signing keys, in the record, while servers run."""
 
-import asyncio
 import getpass
 import json
 from collections.abc import Awaitable, Callable, Sequence
@@ -11,8 +10,8 @@ import click
 
 from authsvc.cli.material import configured_database, configured_signing_keys
 from authsvc.cli.options import read_settings, settings_options
+from authsvc.cli.record import with_store
 from authsvc.config import Settings
-from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.signing_keys import (
     PUBLISHED_AHEAD,
     KeyLife,
@@ -23,8 +22,7 @@ from authsvc.domain.signing_keys import (
     successor,
 )
 from authsvc.ports import SigningKeyRecord, Store
-from authsvc.storage import SchemaNotCurrent, open_store
-from authsvc.system import SystemClock, SystemEntropy
+from authsvc.system import SystemClock
 
 T = TypeVar("T")
 
@@ -260,16 +258,4 @@ def _operator() -> str:
 
 
 def _with_store(settings: Settings, act: Callable[[Store], Awaitable[T]]) -> T:
-    database = configured_database(settings)
-
-    async def main() -> T:
-        store = await open_store(database, clock=SystemClock(), entropy=SystemEntropy())
-        try:
-            return await act(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(main())
-    except (SchemaNotCurrent, StoreUnavailable, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+    return with_store(configured_database(settings), act)

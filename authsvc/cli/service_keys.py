@@ -1,6 +1,5 @@
 """`authsvc service-keys`: make, list and revoke what callers without a certificate prove themselves with."""
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
@@ -13,12 +12,11 @@ from authsvc.cli.ids import GroupWithIds
 from authsvc.cli.material import configured_database
 from authsvc.cli.options import misconfigured, read_settings, settings_options
 from authsvc.cli.own_callers import new_key
+from authsvc.cli.record import with_store
 from authsvc.config import Settings
 from authsvc.config.principals import PrincipalsFileProblem, load_principals
-from authsvc.domain.errors import StoreUnavailable
 from authsvc.domain.principals import Declared, Role, check_declared, check_name
 from authsvc.ports import Store
-from authsvc.storage import SchemaNotCurrent, open_store
 from authsvc.system import SystemClock, SystemEntropy
 
 T = TypeVar("T")
@@ -182,19 +180,7 @@ def _expiry(text: str) -> datetime | None:
 
 
 def _with_store(settings: Settings, act: Callable[[Store], Awaitable[T]]) -> T:
-    database = configured_database(settings)
-
-    async def main() -> T:
-        store = await open_store(database, clock=SystemClock(), entropy=SystemEntropy())
-        try:
-            return await act(store)
-        finally:
-            await store.close()
-
-    try:
-        return asyncio.run(main())
-    except (SchemaNotCurrent, StoreUnavailable, ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+    return with_store(configured_database(settings), act)
 
 
 def _print(**fields: object) -> None:
