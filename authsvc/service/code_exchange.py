@@ -36,12 +36,13 @@ class CodeExchange:
         """
         await self._limiter.admit_login(app, _NOBODY, code_hash=code_hash)
         try:
-            return await self._once(app, code=code, code_hash=code_hash)
+            return await self.send(app, code=code, code_hash=code_hash)
         except Exception as error:
             await self._limiter.login_failed(app, _NOBODY, error, code_hash=code_hash)
             raise
 
-    async def _once(self, app: App, *, code: str, code_hash: bytes) -> CodeSession:
+    async def send(self, app: App, *, code: str, code_hash: bytes) -> CodeSession:
+        """Do what `once` does, for a caller that asks its limits itself; raises the same but RateLimited."""
         if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):
             raise LoginCodeUsed("claimed before")
         try:

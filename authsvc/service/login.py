@@ -15,7 +15,6 @@ from authsvc.domain.errors import (
     AuthError,
     LoginCodeInvalid,
     LoginCodeSpent,
-    LoginCodeUsed,
     PhoneCodeInvalid,
     StoreUnavailable,
     UserBlocked,
@@ -44,6 +43,7 @@ from authsvc.ports import (
     WeChat,
 )
 from authsvc.service.audit_refusals import Refusals
+from authsvc.service.code_exchange import CodeExchange
 from authsvc.service.issue import TokenIssuer, TokenPair
 from authsvc.service.keys import KeyDirectory
 from authsvc.service.limits import Limiter
@@ -51,8 +51,6 @@ from authsvc.service.phone import KnownNumber, Phones, check_phone_code
 from authsvc.service.tail import LogTail
 from authsvc.service.waiting import Unbroken, wait_within
 
-# Twice a code's own life (5 minutes, facts page 1.4): after that WeChat itself refuses it.
-CLAIM_TTL = timedelta(minutes=10)
 # From the call's arrival: a phone number that comes later is not waited for, because the login itself is done.
 PHONE_PATIENCE = timedelta(seconds=12)
 # What a login found out about who is who, as far as an operator wants to know.
@@ -102,7 +100,7 @@ class Logins:
     ) -> None:
         self._apps = apps
         self._store = store
-        self._wechat = wechat
+        self._codes = CodeExchange(store=store, wechat=wechat, observer=observer, limiter=limiter)
         self._phones = phones
         self._sealer = sealer
         self._rings = rings
@@ -169,13 +167,7 @@ class Logins:
     ) -> LoginResult:
         began = self._clock.elapsed()
         await self._keys.active_signer()  # a replica that cannot issue must not spend the code
-        if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):
-            raise LoginCodeUsed("claimed before")
-        try:
-            answer = await self._wechat.code_to_session(app_id=app.app_id, code=code)
-        except WeChatUnavailable:
-            await self._release(app, code_hash)
-            raise
+        answer = await self._codes.send(app, code=code, code_hash=code_hash)
         await self._limiter.admit_user(app, answer.openid)
         try:
             result = await self._open(app, answer, client)
@@ -302,12 +294,3 @@ class Logins:
                 "ended_sessions": linking.ended_sessions,
             }
             self._observer.event(Event(f"user.{linking.verdict}", level=level, fields=fields))
-
-    async def _release(self, app: App, code_hash: bytes) -> None:
-        try:
-            await self._store.release_code(app_id=app.app_id, code_hash=code_hash)
-        except StoreUnavailable:
-            # The claim stands until it expires: the caller's retry will be LOGIN_CODE_USED, and a new code helps.
-            self._observer.event(
-                Event("login.claim_not_released", level="warning", fields={"app_id": app.app_id})
-            )

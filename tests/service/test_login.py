@@ -28,7 +28,8 @@ from authsvc.domain.sessions import ClientInfo, EndReason
 from authsvc.domain.users import Block
 from authsvc.keys import DirectoryKeys
 from authsvc.ports import SessionQuery
-from authsvc.service.login import CLAIM_TTL, LoginResult
+from authsvc.service.code_exchange import CLAIM_TTL
+from authsvc.service.login import LoginResult
 from authsvc.service.verify import Refusal, VerifiedToken
 from tests.support.core import D1, D2, D3, OFF, Core, build_core, sandbox_apps
 from tests.support.tokens import claims_of

@@ -69,10 +69,15 @@ BUGS: tuple[Bug, ...] = (
         "one code reaches WeChat twice",
         [
             Change(
-                "authsvc/service/login.py",
+                "authsvc/service/code_exchange.py",
                 "        except WeChatUnavailable:\n",
                 "        except (WeChatUnavailable, LoginCodeSpent):\n",
-            )
+            ),
+            Change(
+                "authsvc/service/code_exchange.py",
+                "import LoginCodeUsed, StoreUnavailable,",
+                "import LoginCodeSpent, LoginCodeUsed, StoreUnavailable,",
+            ),
         ],
         ["tests/service/test_login.py::test_what_wechat_does_is_told_and_the_code_stays_claimed"],
     ),
@@ -81,17 +86,19 @@ BUGS: tuple[Bug, ...] = (
         "a replica sends a code that another one has sent",
         [
             Change(
-                "authsvc/service/login.py",
+                "authsvc/service/code_exchange.py",
                 "        if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):\n"
                 '            raise LoginCodeUsed("claimed before")\n        try:\n',
                 "        try:\n",
             ),
             Change(
-                "authsvc/service/login.py",
-                "        try:\n            result = await self._open(app, answer, client)\n",
-                "        if not await self._store.claim_code(app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL):\n"
-                '            raise LoginCodeUsed("claimed before")\n'
-                "        try:\n            result = await self._open(app, answer, client)\n",
+                "authsvc/service/code_exchange.py",
+                "            return await self._wechat.code_to_session(app_id=app.app_id, code=code)\n",
+                "            answer = await self._wechat.code_to_session(app_id=app.app_id, code=code)\n"
+                "            if not await self._store.claim_code(\n"
+                "                app_id=app.app_id, code_hash=code_hash, ttl=CLAIM_TTL\n            ):\n"
+                '                raise LoginCodeUsed("claimed before")\n'
+                "            return answer\n",
             ),
         ],
         ["tests/service/test_login.py::test_a_claim_of_another_replica_stands"],
