@@ -5,10 +5,9 @@ Here nothing is decided by a rule of our own: `authsvc_client` judges as every s
 """
 
 from collections.abc import Sequence
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import Protocol
 
-from authapi.v1 import Active as ActiveMessage
 from authapi.v1 import InactiveReason as Reason
 from authapi.v1 import VerifyTokenRequest
 from authsvc.edge.backend import Backend
@@ -17,6 +16,7 @@ from authsvc.edge.failures import Refused, token_insufficient, token_invalid
 from authsvc.edge.reading import Demand
 from authsvc.status import BY_REASON
 from authsvc_client import Active, CannotKnow, Cause, Inactive, InactiveReason, Verifier
+from authsvc_client.asking import read_active
 
 _REACH = timedelta(seconds=1)
 # The token is good, it just does not allow what was asked: 403. Everything else, new reasons included, is 401.
@@ -76,7 +76,7 @@ class RemoteJudge:
         )
         outcome = response.WhichOneof("outcome")
         if outcome == "active":
-            return _read(response.active)
+            return read_active(response.active)
         if outcome == "inactive":
             raise _refusal(response.inactive.reason)
         raise Refused(BY_REASON["NOT_FRESH"], cause="the server answered without an outcome")
@@ -137,20 +137,3 @@ class LocalJudge:
 
 def _refusal(reason: Reason.ValueType) -> Refused:
     return token_insufficient() if reason in _INSUFFICIENT else token_invalid(is_forgery=reason in _FORGED)
-
-
-def _read(message: ActiveMessage) -> Active:
-    return Active(
-        user_id=message.user_id,
-        session_id=message.session_id,
-        app_id=message.app_id,
-        openid=message.openid if message.HasField("openid") else None,
-        scopes=tuple(message.scopes),
-        roles=tuple(message.roles),
-        audiences=tuple(message.audiences),
-        token_id=message.token_id,
-        issued_at=message.issued_at.ToDatetime(tzinfo=UTC),
-        expires_at=message.expires_at.ToDatetime(tzinfo=UTC),
-        previous_user_ids=tuple(message.previous_user_ids),
-        external_id=message.external_id if message.HasField("external_id") else None,
-    )
